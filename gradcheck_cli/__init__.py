@@ -1,0 +1,3 @@
+"""gradcheck: is this gradient right?"""
+
+__version__ = "0.1.0"

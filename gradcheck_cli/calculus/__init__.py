@@ -1,0 +1,1 @@
+"""Graph to graph: derivatives and simplification. Nothing here computes a number."""

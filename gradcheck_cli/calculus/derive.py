@@ -1,0 +1,37 @@
+"""The closed form of a gradient: differentiate, simplify, print; and read back what was printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gradcheck_cli.calculus.differentiate import differentiate
+from gradcheck_cli.calculus.simplify import simplify
+from gradcheck_cli.errors import Source
+from gradcheck_cli.graph import Expr, t
+from gradcheck_cli.lang.build import build
+from gradcheck_cli.lang.parse import parse
+from gradcheck_cli.lang.printer import Printed, print_formulas
+
+
+def derive(
+    output: Expr,
+    wrt: Sequence[Expr],
+    upstream: Expr,
+    names: Mapping[Expr, str] | None = None,
+) -> tuple[Printed, ...]:
+    """The gradient with respect to each of `wrt` as a formula, in the expression language.
+
+    `upstream` stands for the gradient of a non-scalar output; for a scalar one it is 1. `names` are nodes
+    that print as a name: the check's `let`.
+    """
+    cotangent = t.ones(()) if output.ndim == 0 else upstream
+    gradients = simplify(differentiate(output, wrt, cotangent))
+    return tuple(print_formulas([gradient], names) for gradient in gradients)
+
+
+def read_back(printed: Printed, scope: Mapping[str, Expr]) -> Expr:
+    """The node that a printed formula stands for. Raises GradcheckError if it can't be read."""
+    names = dict(scope)
+    for name, text in printed.let:
+        names[name] = build(parse(Source(text)), names)
+    return build(parse(Source(printed.texts[0])), names)

@@ -1,0 +1,71 @@
+"""Reverse-mode differentiation of a graph: the chain rule, and the only place that undoes broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradcheck_cli.graph import Expr, const, t, topological
+
+
+def differentiate(
+    output: Expr, wrt: Sequence[Expr], cotangent: Expr | None = None
+) -> tuple[Expr, ...]:
+    """The gradient of `(cotangent * output).sum()` with respect to each of `wrt`, as expressions.
+
+    A missing cotangent is 1, for a scalar output. A node of `wrt` that the output does not depend on
+    gets zeros. Reverse accumulation: Griewank and Walther, Evaluating Derivatives, section 3.2.
+    """
+    order = topological([output])
+    depends: set[Expr] = set(wrt)
+    for node in order:
+        if (
+            node not in depends
+            and node.dtype.kind in "fz"
+            and node.op.vjp is not None
+            and any(arg in depends for arg in node.inputs)
+        ):
+            depends.add(node)
+    gradients: dict[Expr, Expr] = {}
+    if output in depends:
+        gradients[output] = const(1.0) if cotangent is None else cotangent
+    targets = set(wrt)
+    for node in reversed(order):
+        if node not in gradients or node.op.vjp is None or node not in depends:
+            continue
+        upstream = gradients[node] if node in targets else gradients.pop(node)
+        for arg, gradient in zip(node.args, _local(node, upstream), strict=True):
+            if arg is None or gradient is None or arg not in depends:
+                continue
+            fitted = fit(gradient, arg)
+            gradients[arg] = gradients[arg] + fitted if arg in gradients else fitted
+    return tuple(
+        fit(gradients[node], node) if node in gradients else t.zeros_like(node) for node in wrt
+    )
+
+
+def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
+    assert node.op.vjp is not None
+    attributes = node.attributes
+    if node.op.outputs:
+        attributes["output"] = node.output
+    result = node.op.vjp(upstream, node, *node.args, **attributes)
+    if isinstance(result, (tuple, list)):
+        return result
+    return [result] + [None] * (len(node.args) - 1)
+
+
+def fit(gradient: Expr, target: Expr) -> Expr:
+    """`gradient` in `target`'s shape: summed where `target` was broadcast, expanded where it was reduced."""
+    if gradient.shape == target.shape and gradient.value is None:
+        return gradient
+    if gradient.value is not None:
+        return t.full_like(target, gradient)  # type: ignore[no-any-return]
+    wider = gradient.ndim > target.ndim or any(
+        a != b and b == 1
+        for a, b in zip(reversed(gradient.shape), reversed(target.shape), strict=False)
+    )
+    sizes = tuple(target.size(d) for d in range(target.ndim))
+    if not wider:
+        return gradient.expand(sizes) if sizes else gradient  # type: ignore[no-any-return]
+    summed: Expr = gradient.sum_to_size(sizes)
+    return summed

@@ -1,0 +1,282 @@
+"""The catalogue of GC codes: one record each, with the text that `gradcheck explain` prints.
+
+GC0xx are errors of spec files and expressions, GC1xx diagnoses of a wrong gradient, GC2xx numerics,
+GC3xx what the machine or a backend could not do. A code, once published, keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code with its title, what it means, and an example of what causes it and of what cures it."""
+
+    code: str
+    title: str
+    text: str
+    wrong: str = ""
+    right: str = ""
+
+
+_RECORDS = (
+    Code(
+        "GC001",
+        "not readable as YAML or JSON",
+        "The file's syntax is broken, so nothing of it was checked.",
+        "inputs: {x: {shape: [3}",
+        "inputs: {x: {shape: [3]}}",
+    ),
+    Code(
+        "GC002",
+        "wrong type or value",
+        "A key of the spec holds something of another type, or outside of what it allows.",
+        "seed: many",
+        "seed: 3",
+    ),
+    Code(
+        "GC003",
+        "unknown key",
+        "Keys are checked so that a slip of the pen is not silently ignored. Keys that begin with "
+        "`x-` are free for your own use.",
+        "expresion: x.sum()",
+        "expression: x.sum()",
+    ),
+    Code(
+        "GC004",
+        "a required key is missing",
+        "A check needs `version`, `inputs` and `expression`.",
+        "version: 1\ninputs: {x: {shape: [3]}}",
+        "version: 1\ninputs: {x: {shape: [3]}}\nexpression: x.sum()",
+    ),
+    Code(
+        "GC005",
+        "version not supported",
+        "`version` is 1. A newer one needs a newer gradcheck.",
+        "version: 2",
+        "version: 1",
+    ),
+    Code(
+        "GC006",
+        "duplicate key",
+        "The same key twice in one mapping: YAML parsers differ in which one they keep.",
+        "seed: 1\nseed: 2",
+        "seed: 2",
+    ),
+    Code(
+        "GC007",
+        "tag, anchor or alias",
+        "Spec files are plain data: tags build objects and aliases build bombs, so neither is read.",
+        "seed: !!int 3",
+        "seed: 3",
+    ),
+    Code(
+        "GC008",
+        "spec file too large or too deep",
+        "Files, nesting and the number of checks are bounded, so that no file can exhaust memory.",
+    ),
+    Code(
+        "GC009",
+        "input file not usable",
+        "An input's `file` is missing, lies outside the spec's folder, needs pickle, or does not hold "
+        "what its header says.",
+        "x: {file: ../../etc/x.npy}",
+        "x: {file: data/x.npy}",
+    ),
+    Code(
+        "GC010",
+        "syntax error in an expression",
+        "The text is not an expression of Python's grammar.",
+        "(x - y.sum()",
+        "(x - y).sum()",
+    ),
+    Code(
+        "GC011",
+        "not part of the expression language",
+        "Expressions hold names, numbers, operators, subscripts and calls of PyTorch's functions; "
+        "no statements, lambdas, comprehensions or other Python.",
+        "[v * 2 for v in x]",
+        "x * 2",
+    ),
+    Code(
+        "GC012",
+        "unknown name",
+        "A name in an expression is an input, a `let` name, or a function.",
+        "prediction.sum()",
+        "predicted.sum()",
+    ),
+    Code(
+        "GC013",
+        "unknown function, method or attribute",
+        "`gradcheck ops` lists what can be used.",
+        "x.maen()",
+        "x.mean()",
+    ),
+    Code(
+        "GC014",
+        "wrong arguments",
+        "Names, order and defaults of arguments are PyTorch's.",
+        "x.sum(axes=1)",
+        "x.sum(dim=1)",
+    ),
+    Code(
+        "GC015",
+        "shapes do not fit",
+        "The shapes of the operands can't be combined by this operation.",
+        "A @ x  # A is (3, 4), x is (3,)",
+        "A.T @ x",
+    ),
+    Code(
+        "GC016",
+        "dtypes do not fit",
+        "The operation isn't defined for this dtype.",
+        "~x  # x is float64",
+        "~(x > 0)",
+    ),
+    Code(
+        "GC017",
+        "random operator",
+        "A check must be repeatable: draw the numbers as an input with `sample` and `seed` instead.",
+        "x * torch.rand(3)",
+        "x * noise  # noise: {shape: [3], sample: uniform}",
+    ),
+    Code(
+        "GC018",
+        "in-place method",
+        "An expression has no side effects; use the out-of-place twin.",
+        "x.relu_()",
+        "x.relu()",
+    ),
+    Code(
+        "GC019",
+        "expression too large or too deep",
+        "The length, the nesting and the numbers of an expression are bounded. `let` splits a long one.",
+        "9**9**9",
+        "9.0**9",
+    ),
+    Code(
+        "GC020",
+        "gradient of an integer input",
+        "Only floating-point inputs have a gradient.",
+        "i: {shape: [3], sample: integers, requires_grad: true}",
+        "i: {shape: [3], sample: integers}",
+    ),
+    Code(
+        "GC021",
+        "input never used",
+        "The expression does not depend on this input at all, which is nearly always a slip.",
+        "expression: x.sum()  # with inputs x and y",
+        "expression: (x * y).sum()",
+    ),
+    Code(
+        "GC022",
+        "manual formula of the wrong shape",
+        "A gradient has its input's shape.",
+        "manual: {x: (2 * x).sum()}",
+        "manual: {x: 2 * x}",
+    ),
+    Code(
+        "GC023",
+        "manual formula for something that isn't a checked input",
+        "The keys under `manual` are inputs whose gradient is checked.",
+        "manual: {z: 2 * x}",
+        "manual: {x: 2 * x}",
+    ),
+    Code(
+        "GC024",
+        "nothing to check",
+        "No input is of floating point and requires a gradient.",
+    ),
+    Code(
+        "GC025",
+        "no spec found",
+        "The files and folders given hold no spec: no mapping with a top-level `version`.",
+    ),
+    Code(
+        "GC026",
+        "expected failure did not happen",
+        "The check says `expect: fail`, but the gradient passed, or failed with another diagnosis.",
+    ),
+    Code(
+        "GC027",
+        "spec file not readable",
+        "A file given to a command is missing, is a folder where a file is needed, or may not be read.",
+    ),
+    Code(
+        "GC101",
+        "off by a constant factor",
+        "Every element has the same ratio to the right one, most often a forgotten 2, 1/2 or 1/N.",
+        "predicted - real",
+        "2 * (predicted - real)",
+    ),
+    Code(
+        "GC102",
+        "sign flipped",
+        "Every element has the right size and the wrong sign.",
+        "2 * (real - predicted)",
+        "2 * (predicted - real)",
+    ),
+    Code(
+        "GC103",
+        "transposed",
+        "The formula is right after a transposition, or with the operands of a product swapped.",
+        "X.inverse()  # for logdet(X)",
+        "X.inverse().T",
+    ),
+    Code(
+        "GC199",
+        "wrong, cause not recognised",
+        "None of the known mistakes explains the difference. The elements that differ most are shown.",
+    ),
+    Code(
+        "GC201",
+        "kink at the sampled point",
+        "The function has no unique derivative there; any value between the one-sided derivatives "
+        "is accepted. `avoid: {near: [0]}` keeps samples off a kink.",
+    ),
+    Code(
+        "GC202",
+        "numeric noise above the error looked for",
+        "Finite differences can't resolve this gradient: the function's rounding noise is too large.",
+    ),
+    Code(
+        "GC204",
+        "NaN or infinity",
+        "The inputs, the value or a gradient is not finite, so that part proves nothing.",
+    ),
+    Code(
+        "GC205",
+        "too few independent witnesses",
+        "The methods that ran share their derivative rules, or only one could run.",
+    ),
+    Code(
+        "GC206",
+        "forward values differ",
+        "PyTorch and gradcheck's kernels compute different values for the expression itself, so their "
+        "gradients are those of two functions.",
+    ),
+    Code(
+        "GC302",
+        "device not available",
+        "The device asked for doesn't exist on this machine, or this PyTorch was built without it. "
+        "`gradcheck doctor` lists what there is.",
+    ),
+    Code(
+        "GC303",
+        "memory limit",
+        "The arrays that the check needs would exceed the memory there is.",
+    ),
+    Code(
+        "GC304",
+        "a backend could not run the check",
+        "PyTorch refused the expression on this device or in this dtype.",
+    ),
+    Code(
+        "GC305",
+        "report not written",
+        "The path can't be written.",
+    ),
+)
+
+CODES = {record.code: record for record in _RECORDS}

@@ -1,0 +1,1 @@
+"""Graph to numbers: the planner and the executor, on NumPy."""

@@ -1,0 +1,279 @@
+"""A graph back to text in PyTorch's syntax: the parser's inverse.
+
+Parsing the text of a node over the same names gives the same node. Operators print as their records say;
+an expression that a formula would repeat at length gets a name of its own (`let` lines).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradcheck_cli.ops  # noqa: F401  -- fills the table
+from gradcheck_cli.dtypes import DType
+from gradcheck_cli.graph import CONST, INPUT, TABLE, Expr, Op, symbolic_sizes, topological
+from gradcheck_cli.schema import Parameter
+
+# Binding strength in Python's grammar, weakest first.
+_COMPARE, _OR, _XOR, _AND, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(9)
+_BINARY = {
+    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), _COMPARE),
+    "|": _OR,
+    "^": _XOR,
+    "&": _AND,
+    **dict.fromkeys(("+", "-"), _SUM),
+    **dict.fromkeys(("*", "/", "//", "%", "@"), _PRODUCT),
+    "**": _POWER,
+}
+# A shared expression is named once repeating it would add more characters than this.
+_REPEAT = 32
+# Below these, text stays readable and within what the parser accepts.
+_MAX_DEPTH = 40
+_MAX_TEXT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Formulas as text: definitions in order, then one text per node asked for."""
+
+    let: tuple[tuple[str, str], ...]
+    texts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*(f"{name} = {text}" for name, text in self.let), *self.texts])
+
+
+def to_text(node: Expr, names: Mapping[Expr, str] | None = None) -> str:
+    """A node as one expression, without definitions; `names` are nodes that print as a name.
+
+    >>> from gradcheck_cli.graph import variable
+    >>> x = variable("x", (3, 4))
+    >>> to_text(2 * (x - 1.5).sum(1, keepdim=True))
+    '2 * (x - 1.5).sum(1, keepdim=True)'
+    """
+    return _Printer(names or {}, share=False).print([node]).texts[0]
+
+
+def print_formulas(nodes: Sequence[Expr], names: Mapping[Expr, str] | None = None) -> Printed:
+    """Nodes as formulas, with `let` definitions for what they would repeat."""
+    return _Printer(names or {}, share=True).print(nodes)
+
+
+class _Printer:
+    def __init__(self, names: Mapping[Expr, str], *, share: bool) -> None:
+        self.share = share
+        self.done: dict[Expr, tuple[str, int]] = {n: (name, _ATOM) for n, name in names.items()}
+        self.depth: dict[Expr, int] = dict.fromkeys(names, 0)
+        self.taken: set[str] = set(names.values())
+        self.let: list[tuple[str, str]] = []
+
+    def print(self, nodes: Sequence[Expr]) -> Printed:
+        order = topological(nodes, sizes=True)
+        uses: dict[Expr, int] = dict.fromkeys(nodes, 1)
+        for node in order:
+            if node.op is INPUT:
+                self.taken.add(node.attributes["name"])
+            if node not in self.done:
+                for child in (*node.inputs, *set(symbolic_sizes(node))):
+                    uses[child] = uses.get(child, 0) + 1
+        for node in order:
+            if node in self.done or node not in uses:
+                continue
+            text, strength = self.write(node)
+            below = (*node.inputs, *symbolic_sizes(node))
+            depth = 1 + max((self.depth[child] for child in below), default=0)
+            if self.share and node.op not in (INPUT, CONST) and node not in nodes:
+                repeated = (uses[node] - 1) * len(text) > _REPEAT and node.value is None
+                if repeated or depth > _MAX_DEPTH or len(text) > _MAX_TEXT:
+                    name = self.fresh()
+                    self.let.append((name, text))
+                    text, strength, depth = name, _ATOM, 0
+            self.done[node], self.depth[node] = (text, strength), depth
+        return Printed(tuple(self.let), tuple(self.done[node][0] for node in nodes))
+
+    def fresh(self) -> str:
+        number = len(self.let) + 1
+        while f"t{number}" in self.taken:
+            number += 1
+        self.taken.add(f"t{number}")
+        return f"t{number}"
+
+    def text(self, node: Expr, least: int = _COMPARE) -> str:
+        """The text of a node already printed, in parentheses where its binding is weaker."""
+        text, strength = self.done[node]
+        return f"({text})" if strength < least else text
+
+    def write(self, node: Expr) -> tuple[str, int]:
+        op = node.op
+        if op is INPUT:
+            return node.attributes["name"], _ATOM
+        if op is CONST:
+            return self.number(node.value)
+        special = _SPECIAL.get(op.name)
+        if special is not None:
+            return special(self, node), _ATOM
+        if op.attribute:
+            return f"{self.text(node.inputs[0], _ATOM)}.{op.attribute}", _ATOM
+        if op.infix and self.plain(node):
+            return self.infix(node, op.infix)
+        text = self.call(node)
+        if op.outputs:
+            text += f".{op.outputs[node.output]}"
+        return text, _ATOM
+
+    @staticmethod
+    def number(value: Any) -> tuple[str, int]:
+        if isinstance(value, float) and not math.isfinite(value):
+            if value != value:  # noqa: PLR0124
+                return "math.nan", _ATOM
+            return ("math.inf", _ATOM) if value > 0 else ("-math.inf", _UNARY)
+        negative = not isinstance(value, bool) and math.copysign(1, value) < 0
+        return repr(value), _UNARY if negative else _ATOM
+
+    @staticmethod
+    def plain(node: Expr) -> bool:
+        """Whether all attributes have their defaults, so that an infix form says everything."""
+        attributes = node.attributes
+        return all(
+            p.is_tensor or same(attributes[p.name], p.default)
+            for p in node.op.signature.parameters
+        )
+
+    def infix(self, node: Expr, symbol: str) -> tuple[str, int]:
+        if len(node.inputs) == 1:
+            return f"{symbol}{self.text(node.inputs[0], _UNARY)}", _UNARY
+        left, right = node.inputs
+        strength = _BINARY[symbol]
+        if symbol == "**":
+            return f"{self.text(left, _ATOM)} ** {self.text(right, _UNARY)}", strength
+        first = strength + 1 if strength == _COMPARE else strength
+        return f"{self.text(left, first)} {symbol} {self.text(right, strength + 1)}", strength
+
+    def call(self, node: Expr) -> str:
+        op = node.op
+        parameters = list(op.signature.parameters)
+        values = self.values(node)
+        receiver = ""
+        first = node.args[0] if node.args else None
+        method = "Tensor" in op.on and parameters and parameters[0].type.startswith("Tensor")
+        named = self.function_name(op)
+        if method and first is not None and first.value is None and (op.method or not named):
+            receiver = self.text(first, _ATOM) + "."
+            named = op.python_name
+            parameters, values = parameters[1:], values[1:]
+        assert named, f"{op} has no spelling to print"
+        return f"{receiver}{named}({', '.join(self.arguments(parameters, values))})"
+
+    def function_name(self, op: Op) -> str:
+        """The shortest spelling that means this operator and no input's name hides."""
+        name = op.python_name
+        if name not in self.taken and op in (TABLE.bare(name) or ()):
+            return name
+        for spelling in op.spellings:
+            if not spelling.startswith("Tensor."):
+                return spelling
+        return ""
+
+    @staticmethod
+    def values(node: Expr) -> list[Any]:
+        """One value per parameter: nodes, lists of nodes, or attributes."""
+        attributes = node.attributes
+        args = list(node.args)
+        tensors = [p for p in node.op.signature.parameters if p.is_tensor]
+        spare = len(args) - sum(p.type != "Tensor[]" for p in tensors)
+        values: list[Any] = []
+        for parameter in node.op.signature.parameters:
+            if not parameter.is_tensor:
+                values.append(attributes[parameter.name])
+            elif parameter.type == "Tensor[]":
+                values.append(list(args[:spare]))
+                del args[:spare]
+            else:
+                values.append(args.pop(0))
+        return values
+
+    def arguments(self, parameters: Sequence[Parameter], values: Sequence[Any]) -> list[str]:
+        parts: list[str] = []
+        skipped = False
+        for parameter, value in zip(parameters, values, strict=True):
+            if parameter.has_default and same(value, parameter.default):
+                skipped = True
+                continue
+            text = self.argument(parameter, value)
+            positional = not (skipped or parameter.keyword_only or isinstance(value, (bool, DType)))
+            if positional and parameter.variadic and parameter.type == "Tensor[]":
+                parts.extend(self.text(v) for v in value)
+            elif positional:
+                parts.append(text)
+            else:
+                skipped = True
+                parts.append(f"{parameter.name}={text}")
+        return parts
+
+    def argument(self, parameter: Parameter, value: Any) -> str:
+        if isinstance(value, Expr):
+            return self.text(value)
+        if isinstance(value, list):
+            return f"[{', '.join('None' if v is None else self.text(v) for v in value)}]"
+        if parameter.type == "size":
+            return self.shape(value)
+        if parameter.type == "int[]" and isinstance(value, tuple) and len(value) == 1:
+            return str(value[0])
+        return self.literal(value)
+
+    def shape(self, value: tuple[Any, ...]) -> str:
+        """A shape; `x.shape` where it is the whole of one tensor's."""
+        owners = {s.inputs[0] for s in value if isinstance(s, Expr) and s.op.name == "size"}
+        if len(owners) == 1:
+            owner = owners.pop()
+            if value == tuple(owner.size(d) for d in range(owner.ndim)):
+                return f"{self.text(owner, _ATOM)}.shape"
+        parts = [self.text(s) if isinstance(s, Expr) else str(s) for s in value]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+    def literal(self, value: Any) -> str:
+        if isinstance(value, tuple):
+            parts = [self.literal(item) for item in value]
+            return f"[{', '.join(parts)}]"
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return self.number(value)[0]
+        return repr(value)
+
+    def subscripted(self, node: Expr, dim: int, index: str) -> str:
+        holes = [":"] * dim
+        return f"{self.text(node.inputs[0], _ATOM)}[{', '.join([*holes, index])}]"
+
+    def write_select(self, node: Expr) -> str:
+        x, attributes = node.inputs[0], node.attributes
+        return self.subscripted(node, attributes["dim"] % x.ndim, str(attributes["index"]))
+
+    def write_slice(self, node: Expr) -> str:
+        x, attributes = node.inputs[0], node.attributes
+        parts = ["" if attributes[k] is None else str(attributes[k]) for k in ("start", "end")]
+        text = ":".join(parts) + (f":{attributes['step']}" if attributes["step"] != 1 else "")
+        return self.subscripted(node, attributes["dim"] % x.ndim, text)
+
+    def write_index(self, node: Expr) -> str:
+        indices = [":" if i is None else self.text(i) for i in node.args[1:]]
+        return f"{self.text(node.inputs[0], _ATOM)}[{', '.join(indices)}]"
+
+    def write_size(self, node: Expr) -> str:
+        return f"{self.text(node.inputs[0], _ATOM)}.shape[{node.attributes['dim']}]"
+
+
+_SPECIAL = {
+    "select": _Printer.write_select,
+    "slice": _Printer.write_slice,
+    "index": _Printer.write_index,
+    "size": _Printer.write_size,
+}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality that tells 1, 1.0 and True apart, also inside tuples."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+

@@ -1,0 +1,36 @@
+"""One file per way of computing a gradient, all alike: `run(case) -> Gradients`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradcheck_cli.methods.case import Case
+    from gradcheck_cli.methods.gradients import Gradients
+
+# In the order of the report. The value is whose derivative rules it stands on: methods that share them are
+# one witness for a rule, however many agree.
+RULES = {
+    "torch": "PyTorch's",
+    "engine": "gradcheck's",
+    "manual": "the person's",
+    "derived": "gradcheck's",
+    "numeric": "none",
+}
+METHODS = tuple(RULES)
+
+
+def run(method: str, case: Case) -> Gradients:
+    """Run one method. Its module is imported here, so that PyTorch is only where it is asked for."""
+    module = importlib.import_module(f"gradcheck_cli.methods.{method}_method")
+    result: Gradients = module.run(case)
+    return result
+
+
+def applicable(case: Case, wanted: Iterable[str] | None) -> tuple[str, ...]:
+    """The methods to run, in the report's order: those wanted; `manual` only where a formula is given."""
+    chosen = METHODS if wanted is None else tuple(wanted)
+    return tuple(m for m in METHODS if m in chosen and (m != "manual" or case.manual))

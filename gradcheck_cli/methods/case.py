@@ -1,0 +1,190 @@
+"""A check made ready for the methods: its texts parsed and built into graphs, then its inputs drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck_cli import dtypes
+from gradcheck_cli.engine.plan import Plan
+from gradcheck_cli.errors import GradcheckError, Problem, Source, did_you_mean
+from gradcheck_cli.graph import INPUT, Expr, t, topological, variable
+from gradcheck_cli.lang.build import build, names_in
+from gradcheck_cli.lang.parse import Formula, parse
+from gradcheck_cli.limits import memory_limit
+from gradcheck_cli.spec.sample import cotangent, sample
+
+if TYPE_CHECKING:
+    from gradcheck_cli.methods.gradients import Array
+    from gradcheck_cli.spec.check import Check
+
+UPSTREAM = "grad"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A validated expression with its inputs: what every method starts from.
+
+    Graphs are in float64, whatever the check's dtype: they are the reference. `upstream` is the cotangent
+    as a node, of the output's shape. `scope` holds inputs and `let` names.
+    """
+
+    check: Check
+    scope: Mapping[str, Expr]
+    variables: Mapping[str, Expr]
+    let: Mapping[str, Formula]
+    expression: Formula
+    output: Expr
+    upstream: Expr
+    cotangent: Expr | str
+    manual: Mapping[str, Expr]
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
+
+    @property
+    def wrt(self) -> tuple[str, ...]:
+        """The inputs whose gradient is checked."""
+        return self.check.wrt
+
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """Every input's numbers, and the cotangent's under `grad`."""
+        arrays: dict[str, Array] = dict(sample(self.check))
+        if isinstance(self.cotangent, Expr):
+            whole = Plan([self.cotangent], limit=memory_limit())(arrays)[0]
+            arrays[UPSTREAM] = np.broadcast_to(whole, self.output.shape).astype(np.float64)
+        elif self.cotangent == "ones" or self.output.ndim == 0:
+            arrays[UPSTREAM] = np.ones(self.output.shape)
+        else:
+            arrays[UPSTREAM] = cotangent(self.check, self.output.shape)
+        return arrays
+
+    def evaluate(self, text: str) -> Array | None:
+        """The value of a manual formula given as text; None where it doesn't parse or fit."""
+        try:
+            node = build(parse(Source(text)), {**self.scope, UPSTREAM: self.upstream})
+        except GradcheckError:
+            return None
+        return Plan([node])(self.arrays)[0]
+
+
+def prepare(check: Check) -> Case:
+    """Parse and build everything that a check holds; nothing is computed yet.
+
+    Raises GradcheckError with all problems of the check's expressions.
+    """
+    problems: list[Problem] = []
+    scope: dict[str, Expr] = {}
+    for spec in check.inputs:
+        dtype = dtypes.float64 if spec.is_floating else dtypes.BY_NAME[spec.dtype or "float64"]
+        scope[spec.name] = variable(spec.name, spec.shape, dtype)
+    variables = dict(scope)
+    let: dict[str, Formula] = {}
+    broken: set[str] = set()
+    for name, source in check.let:
+        formula, node = _build(source, scope, problems, broken)
+        if formula is None or node is None:
+            broken.add(name)
+            continue
+        let[name], scope[name] = formula, node
+    expression, output = _build(check.expression, scope, problems, broken)
+    if expression is None or output is None:
+        if not problems:
+            problems.append(_blocked(check.expression))
+        raise GradcheckError(*problems)
+    if not output.dtype.is_floating:
+        message = f"the expression is of dtype {output.dtype.name}, which has no gradient"
+        problems.append(Problem("GC016", message, check.expression.where(), "make it floating-point"))
+    upstream = variable(UPSTREAM, output.shape)
+    contraction: Expr | str = "ones"
+    if isinstance(check.cotangent, Source):
+        _, node = _build(check.cotangent, scope, problems, broken)
+        contraction = "ones" if node is None else node
+        if node is not None and node.shape not in (output.shape, ()):
+            message = f"the cotangent has shape {node.shape}, the expression {output.shape}"
+            problems.append(Problem("GC015", message, check.cotangent.where()))
+    else:
+        contraction = check.cotangent
+    manual, formulas = _manual(check, {**scope, UPSTREAM: upstream}, problems, broken)
+    problems += _unused(check, output, expression, let, formulas)
+    if problems:
+        raise GradcheckError(*problems)
+    return Case(
+        check, scope, variables, let, expression, output, upstream, contraction, manual, formulas
+    )
+
+
+def _build(
+    source: Source, scope: Mapping[str, Expr], problems: list[Problem], broken: set[str]
+) -> tuple[Formula | None, Expr | None]:
+    """Parse and build one text; what is wrong goes to `problems`.
+
+    A text that uses a broken `let` is left alone: its error would only repeat the other.
+    """
+    try:
+        formula = parse(source)
+        if names_in(formula) & broken:
+            return None, None
+        return formula, build(formula, scope)
+    except GradcheckError as error:
+        problems.extend(error.problems)
+        return None, None
+
+
+def _blocked(source: Source) -> Problem:
+    return Problem("GC012", "the expression uses a `let` that could not be read", source.where())
+
+
+def _manual(
+    check: Check, scope: Mapping[str, Expr], problems: list[Problem], broken: set[str]
+) -> tuple[dict[str, Expr], dict[str, Formula]]:
+    nodes: dict[str, Expr] = {}
+    formulas: dict[str, Formula] = {}
+    for name, source in check.manual.items():
+        formula, node = _build(source, scope, problems, broken)
+        if formula is None or node is None:
+            continue
+        target = scope[name]
+        if node.value is not None:
+            node = t.full_like(target, node)
+        if node.shape != target.shape:
+            message = (
+                f"the manual gradient of `{name}` has shape {node.shape}, "
+                f"but `{name}` has shape {target.shape}"
+            )
+            hint = "a gradient has its input's shape: sum over what was broadcast"
+            whole = source.where(0, len(source.text))
+            problems.append(Problem("GC022", message, whole, hint))
+        nodes[name], formulas[name] = node, formula
+    return nodes, formulas
+
+
+def _unused(
+    check: Check,
+    output: Expr,
+    expression: Formula,
+    let: Mapping[str, Formula],
+    manual: Mapping[str, Formula],
+) -> list[Problem]:
+    """Inputs that nothing uses, and checked ones that the expression doesn't."""
+    reached = {node.attributes["name"] for node in topological([output], sizes=True) if node.op is INPUT}
+    named: set[str] = set()
+    for formula in (expression, *let.values(), *manual.values()):
+        named |= names_in(formula)
+    if isinstance(check.cotangent, Source):
+        named |= names_in(parse(check.cotangent))
+    problems = []
+    for spec in check.inputs:
+        if spec.name in reached or (spec.name not in check.wrt and spec.name in named):
+            continue
+        message = f"the expression does not use the input `{spec.name}`"
+        hint = did_you_mean(spec.name, named - reached - set(let)) or (
+            "remove it, or use it in the expression"
+        )
+        where = spec.source.where(0, len(spec.source.text))
+        problems.append(Problem("GC021", message, where, hint))
+    return problems
+

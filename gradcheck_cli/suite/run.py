@@ -1,0 +1,249 @@
+"""One check from spec to outcome: prepare, run the methods, judge, explain."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.engine.plan import Plan
+from gradcheck_cli.engine.rounding import SMALLEST_STEP, spread
+from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
+from gradcheck_cli.methods import applicable, run
+from gradcheck_cli.methods.case import Case, prepare
+from gradcheck_cli.methods.engine_method import plan_of
+from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
+from gradcheck_cli.schema import Invalid
+from gradcheck_cli.spec.check import Check
+from gradcheck_cli.verdict.compare import Allowances, compare
+from gradcheck_cli.verdict.diagnose import Suspect, diagnose
+from gradcheck_cli.verdict.judge import Verdict, judge
+from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutcome, Status
+
+
+def iter_outcomes(checks: Iterable[Check]) -> Iterator[CheckOutcome]:
+    """Run checks one after the other; an outcome comes as soon as it is known."""
+    for check in checks:
+        yield run_check(check)
+
+
+def run_check(check: Check) -> CheckOutcome:
+    """Run one check. What goes wrong with it is its outcome's `error`; nothing is raised for that."""
+    start = perf_counter()
+    outcome = CheckOutcome(
+        id=check.id,
+        name=check.name,
+        status="error",
+        file=check.file,
+        line=check.line,
+        device=check.device,
+        dtype=check.dtype,
+        seed=check.seed,
+        expression=check.expression.text,
+        manual={name: source.where(0, len(source.text)) for name, source in check.manual.items()},
+        reproduce=reproduce(check),
+    )
+    try:
+        outcome = _judged(outcome, prepare(check))
+    except GradcheckError as error:
+        first, *others = error.problems
+        if others:
+            listed = "".join(f"\nalso: {problem.message}" for problem in others)
+            first = replace(first, message=first.message + listed)
+        outcome = replace(outcome, error=first)
+    except Invalid as error:
+        # A kernel refused a value: an index out of range, a matrix that isn't positive definite.
+        where = check.expression.where(0, len(check.expression.text))
+        problem = Problem(error.code, error.message, where, error.hint, ExitCode.CANNOT_RUN)
+        outcome = replace(outcome, error=problem)
+    except MemoryError:
+        problem = Problem(
+            "GC303", "the check ran out of memory", hint="use smaller shapes",
+            exit_code=ExitCode.CANNOT_RUN,
+        )
+        outcome = replace(outcome, error=problem)
+    return replace(outcome, seconds=perf_counter() - start)
+
+
+def reproduce(check: Check) -> str:
+    """The command line that runs this check alone."""
+    if check.file is None or check.file == "-":
+        return ""
+    target = shlex.quote(f"{check.file}::{check.id.partition('::')[2] or check.name}")
+    return f"gradcheck compare {target} --seed {check.seed} --device {check.device} --dtype {check.dtype}"
+
+
+def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
+    check = case.check
+    results = [run(method, case) for method in applicable(case, check.methods)]
+    rounding = _Rounding(case)
+    verdicts = [
+        judge(
+            name,
+            case.variables[name].shape,
+            results,
+            _allowances(check, rounding, position),
+        )
+        for position, name in enumerate(case.wrt, start=1)
+    ]
+    diagnoses = [note for verdict in verdicts for note in verdict.notes]
+    statuses: list[Status] = [verdict.status for verdict in verdicts]
+    value_problem = _compare_values(case, results, rounding)
+    if value_problem is not None:
+        diagnoses.append(value_problem)
+        statuses.append("failed")
+    diagnoses += [
+        _explain(case, verdict, results, method, _allowances(check, rounding, position))
+        for position, verdict in enumerate(verdicts, start=1)
+        for method in verdict.outcome.outliers
+    ]
+    diagnoses += _refusals(results)
+    outcome = replace(
+        outcome,
+        status=_worst(statuses),
+        gradients=tuple(verdict.outcome for verdict in verdicts),
+        diagnoses=tuple(diagnoses),
+        value={r.method: float(np.sum(r.value)) for r in results if r.value is not None},
+    )
+    return _expected(outcome, check) if check.expect_fail else outcome
+
+
+def _refusals(results: Sequence[Gradients]) -> list[Diagnosis]:
+    return [
+        Diagnosis("GC304", result.unavailable, method=result.method)
+        for result in results
+        if result.unavailable is not None
+    ]
+
+
+def _worst(statuses: Sequence[Status]) -> Status:
+    for status in ("failed", "inconclusive"):
+        if status in statuses:
+            return status
+    return "passed"
+
+
+class _Rounding:
+    """What rounding costs the value and each gradient, measured once and only when asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._plan: Plan | None = None
+        self._measured: dict[str, list[Array]] = {}
+
+    def of(self, dtype: str, position: int) -> Array:
+        """The spread of output `position`: 0 is the value, then the gradients in order."""
+        if dtype not in self._measured:
+            if self._plan is None:
+                self._plan = plan_of(self._case)
+            spreads = spread(self._plan, self._case.arrays, dtype, self._case.check.seed)
+            self._measured[dtype] = spreads
+        return self._measured[dtype][position]
+
+
+def _allowances(check: Check, rounding: _Rounding, position: int) -> Allowances:
+    def measured(method: str) -> Array:
+        if method != "torch" or check.dtype == "float64":
+            return rounding.of("float64", position)
+        return rounding.of(check.dtype, position) + 16 * SMALLEST_STEP[check.dtype]
+
+    tolerance = check.tolerance
+    return Allowances(
+        None if tolerance is None else tolerance.rtol,
+        None if tolerance is None else tolerance.atol,
+        measured,
+    )
+
+
+def _compare_values(
+    case: Case, results: Sequence[Gradients], rounding: _Rounding
+) -> Diagnosis | None:
+    """Forward values by PyTorch and by the engine must agree too, or the gradients are of two functions."""
+    values = {r.method: r.value for r in results if r.value is not None}
+    if not {"torch", "engine"} <= values.keys():
+        return None
+    ours, theirs = (np.asarray(values[m], np.float64) for m in ("engine", "torch"))
+    if ours.shape != theirs.shape:
+        return Diagnosis("GC206", f"the value has shape {ours.shape} by the engine, {theirs.shape} by PyTorch")
+    comparison = compare(
+        ("engine", "torch"), (Estimate(ours), Estimate(theirs)), _allowances(case.check, rounding, 0)
+    )
+    if comparison.agree:
+        return None
+    where = comparison.worst or ()
+    message = (
+        f"the forward values differ: {float(ours[where]):.10g} by the engine, "
+        f"{float(theirs[where]):.10g} by PyTorch"
+    )
+    return Diagnosis("GC206", message + (f", at {list(where)}" if where else ""))
+
+
+def _explain(
+    case: Case,
+    verdict: Verdict,
+    results: Sequence[Gradients],
+    method: str,
+    allowances: Allowances,
+) -> Diagnosis:
+    """The diagnosis of one outlier."""
+    outcome = verdict.outcome
+    estimates = {r.method: r.estimates[outcome.input] for r in results if outcome.input in r.estimates}
+    assert outcome.reference is not None
+    reference = estimates[outcome.reference]
+
+    def right(array: Array) -> bool:
+        pair = (Estimate(np.asarray(array, np.float64)), reference)
+        return compare((method, outcome.reference or ""), pair, allowances).agree
+
+    formula = case.formulas.get(outcome.input) if method == "manual" else None
+    return diagnose(
+        Suspect(
+            input=outcome.input,
+            method=method,
+            gradient=estimates[method].gradient,
+            reference=reference.gradient,
+            right=right,
+            sizes=_sizes(case, outcome),
+            text=None if formula is None else formula.source.text,
+            where=None if formula is None else _place(formula.source),
+            evaluate=case.evaluate,
+        )
+    )
+
+
+def _place(source: Any) -> Where:
+    where: Where = source.where(0, len(source.text))
+    return where
+
+
+def _sizes(case: Case, outcome: GradientOutcome) -> Mapping[str, int]:
+    """The sizes that a forgotten factor could be, those of the gradient's own input first."""
+    sizes: dict[str, int] = {}
+    names = [outcome.input, *(name for name in case.variables if name != outcome.input)]
+    for name in names:
+        variable = case.variables[name]
+        for dim, size in enumerate(variable.shape):
+            sizes.setdefault(f"{name}.shape[{dim}]", size)
+        if variable.ndim > 1:
+            sizes.setdefault(f"{name}.numel()", variable.elements)
+    return sizes
+
+
+def _expected(outcome: CheckOutcome, check: Check) -> CheckOutcome:
+    """A check with `expect: fail` passes by failing, with the diagnosis named if one is."""
+    found = [d.code for d in outcome.diagnoses if d.code.startswith("GC1")]
+    if outcome.status == "failed" and check.expect_code in (None, *found):
+        return replace(outcome, status="passed", expected_failure=True)
+    if outcome.status == "failed":
+        message = f"expected {check.expect_code}, found {', '.join(found) or 'no diagnosis'}"
+    elif outcome.status == "inconclusive":
+        return outcome
+    else:
+        message = "expected to fail, but every gradient agrees"
+    diagnoses = (*outcome.diagnoses, Diagnosis("GC026", message))
+    return replace(outcome, status="failed", diagnoses=diagnoses)
+

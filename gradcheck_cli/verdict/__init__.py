@@ -1,0 +1,1 @@
+"""From gradients to a verdict: pure functions, no file, no terminal, no PyTorch."""

@@ -1,0 +1,97 @@
+"""What a check ends in: plain frozen data, the same for every report. The JSON report has these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gradcheck_cli.errors import Problem, Where
+
+Status = Literal["passed", "failed", "inconclusive", "error", "skipped"]
+MethodStatus = Literal["agrees", "disagrees", "undecided", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOutcome:
+    """One method's gradient of one input, held against the reference.
+
+    `error_over_allowance` is the number that decides: at most 1 agrees. `value` and `expected` are this
+    gradient's and the reference's element at `worst_index`. `reason` says why, where it is undecided or
+    unavailable. All are None where the method gave no gradient.
+    """
+
+    method: str
+    status: MethodStatus
+    error_over_allowance: float | None = None
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    worst_index: tuple[int, ...] | None = None
+    value: float | None = None
+    expected: float | None = None
+    mismatched: int = 0
+    elements: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GradientOutcome:
+    """All methods' gradients of one input.
+
+    `reference` is the method that the others are held against (None where nothing could be compared);
+    `groups` are the methods that agree with one another, largest first, and `outliers` those that are
+    named as wrong; `equal` are the pairs whose gradients are the same bit for bit. `derived` is the closed
+    form as text. `order` is 2 where this is the gradient of the gradient.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    derived: str | None
+    methods: tuple[MethodOutcome, ...]
+    reference: str | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    outliers: tuple[str, ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
+    order: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What kind of mistake it is (GC1xx) or what limits the evidence (GC2xx, GC3xx), and the repair."""
+
+    code: str
+    message: str
+    input: str | None = None
+    method: str | None = None
+    fix: str | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """One check's end. `value` is the expression's forward value by method (its sum, where no scalar).
+
+    `reproduce` is the command line that runs this check alone. `manual` maps inputs to where their
+    manual formula stands. `expected_failure` marks a check with `expect: fail`: its gradients disagree, and
+    `passed` then means that they did as expected.
+    """
+
+    id: str
+    name: str
+    status: Status
+    file: str | None = None
+    line: int | None = None
+    device: str = "cpu"
+    dtype: str = "float64"
+    seed: int = 0
+    seconds: float = 0.0
+    expression: str = ""
+    value: Mapping[str, float] = field(default_factory=dict)
+    gradients: tuple[GradientOutcome, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    manual: Mapping[str, Where] = field(default_factory=dict)
+    error: Problem | None = None
+    expected_failure: bool = False
+    reproduce: str = ""
