@@ -204,6 +204,14 @@ _RECORDS = (
         "A file given to a command is missing, is a folder where a file is needed, or may not be read.",
     ),
     Code(
+        "GC028",
+        "wrong use of the command line",
+        "An option, its value, or the name of a command or operator is not known. `--help` after a "
+        "command lists what it takes.",
+        "gradcheck compare spec.yaml --methods tourch",
+        "gradcheck compare spec.yaml --methods torch",
+    ),
+    Code(
         "GC101",
         "off by a constant factor",
         "Every element has the same ratio to the right one, most often a forgotten 2, 1/2 or 1/N.",
@@ -274,8 +282,9 @@ _RECORDS = (
     ),
     Code(
         "GC305",
-        "report not written",
-        "The path can't be written.",
+        "file not written",
+        "The path of a report or of a new spec can't be written: its folder is missing or read-only, or "
+        "it is a folder itself. It is tried before the checks run.",
     ),
 )
 

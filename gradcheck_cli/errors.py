@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 class ExitCode(IntEnum):
@@ -57,11 +59,6 @@ class Source:
     document: str | None = None
     offsets: Sequence[int] | None = None
 
-    @cached_property
-    def _line_starts(self) -> list[int]:
-        document = self.text if self.document is None else self.document
-        return [0, *(i + 1 for i, char in enumerate(document) if char == "\n")]
-
     def where(self, start: int = 0, end: int | None = None) -> Where:
         """The place of `text[start:end]`; a span over several lines is cut at the end of its first."""
         document = self.text if self.document is None else self.document
@@ -70,15 +67,12 @@ class Source:
         if self.offsets is not None:
             top = len(self.offsets) - 1
             first, last = self.offsets[min(first, top)], self.offsets[min(last, top)]
-        low, high = 0, len(self._line_starts)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._line_starts[middle] <= first else (low, middle)
-        line_start = self._line_starts[low]
+        line = document.count("\n", 0, first) + 1
+        line_start = document.rfind("\n", 0, first) + 1
         line_end = document.find("\n", line_start)
         line_end = len(document) if line_end < 0 else line_end
         width = max(1, min(last + 1, line_end) - first)
-        return Where(self.file, low + 1, first - line_start + 1, document[line_start:line_end], width)
+        return Where(self.file, line, first - line_start + 1, document[line_start:line_end], width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +100,10 @@ class GradcheckError(Exception):
 
 
 def printable(text: str) -> str:
-    """`text` with everything that could steer a terminal or reorder a line shown as an escape.
+    r"""`text` with everything that could steer a terminal or reorder a line shown as an escape.
 
-    >>> printable("a\\x1b[31m")
-    'a\\\\x1b[31m'
+    >>> printable("a\x1b[31m")
+    'a\\x1b[31m'
     """
     if text.isprintable():
         return text
@@ -126,11 +120,7 @@ def cells(text: str) -> int:
     (2, 2)
     """
     return sum(
-        0
-        if unicodedata.combining(char)
-        else 2
-        if unicodedata.east_asian_width(char) in "WF"
-        else 1
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text
     )
 

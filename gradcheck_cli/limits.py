@@ -27,7 +27,7 @@ def readable_bytes(count: int) -> str:
     """
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:  # noqa: PLR2004
+        if size < 1024:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} PiB"

@@ -1,0 +1,158 @@
+"""Text or file -> checks: the way into this room."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
+from gradcheck_cli.spec.build import Builder
+from gradcheck_cli.spec.nodes import MAX_BYTES, Document, Entries, Node, Scalar, document
+
+if TYPE_CHECKING:
+    from gradcheck_cli.spec.check import Check
+
+_VERSION = 1
+_KEY = re.compile(r"""^(?:---[ ]+)?(["']?)version\1[ \t]*:(?:\s|$)""", re.MULTILINE)
+_TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'|[{}\[\]]|[^\s"'{}\[\],:]+""")
+_BRACKETS = {"{": 1, "[": 1, "}": -1, "]": -1}
+
+
+def load_text(text: str, file: str | None = None, base: Path | None = None) -> tuple[Check, ...]:
+    """The checks of a spec given as text, in the order of the file.
+
+    `file` is what messages and ids call it; a name ending in .json is read as JSON, another as
+    YAML, and text without a name as whichever it is. `base` is the folder of an input's `file`.
+
+    Where `checks` has `defaults` beside it, `dims`, `inputs`, `let` and `manual` are merged name by
+    name (an input of a check replaces the default input of that name); any other key of a
+    check replaces the default's.
+
+    Raises GradcheckError with everything that is wrong with the file.
+
+    >>> [check.id for check in load_text('''
+    ... version: 1
+    ... inputs: {x: {shape: [3]}}
+    ... expression: x.sum()
+    ... dtype: [float64, float32]''')]
+    ['check-1[float64]', 'check-1[float32]']
+    """
+    made, roots = _read(text, file)
+    if made.problems:
+        made.raise_problems()
+    filled = [root for root in roots if not (isinstance(root, Scalar) and root.value is None)]
+    if not filled:
+        made.fail(
+            "GC005", "the file is empty: it has no `version`", None, "begin with `version: 1`"
+        )
+    builder = Builder(made, base)
+    for root in filled:
+        _add(made, builder, root, alone=len(filled) == 1)
+    if made.problems:
+        made.raise_problems()
+    return tuple(builder.checks)
+
+
+def load_file(path: str | Path) -> tuple[Check, ...]:
+    """The checks of a spec file; raises GradcheckError with everything that is wrong with it."""
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        where = Where(str(path))
+        problem = Problem(
+            "GC027", f"can't read the file: {reason}", where, None, ExitCode.CANNOT_RUN
+        )
+        raise GradcheckError(problem) from error
+    if len(content) > MAX_BYTES:
+        message = f"the file is larger than {MAX_BYTES // 2**20} MiB"
+        raise GradcheckError(Problem("GC008", message, Where(str(path)), "split it"))
+    return load_text(_decoded(content, str(path)), str(path), path.parent)
+
+
+def is_spec(path: str | Path) -> bool:
+    """Whether a file in a folder is meant as a spec: whether it has a top-level `version`.
+
+    A cheap test that parses nothing. A file that can't be read counts as one, so that reading it
+    says why.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES).decode("utf-8-sig", "replace")
+    except OSError:
+        return True
+    if "version" not in text:
+        return False
+    if text.lstrip().startswith("{"):
+        return _is_flow_spec(text)
+    return _KEY.search(text) is not None
+
+
+def _is_flow_spec(text: str) -> bool:
+    depth = 0
+    for found in _TOKEN.finditer(text):
+        depth += _BRACKETS.get(found[0], 0)
+        if depth == 1 and found[0].strip("\"'") == "version":
+            return text[found.end() :].lstrip()[:1] == ":"
+    return False
+
+
+def _decoded(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            message, where = "the file is UTF-16", Where(file)
+        else:
+            message = f"the file is not UTF-8: byte 0x{content[error.start]:02x}"
+            where = Where(file, line)
+        raise GradcheckError(Problem("GC001", message, where, "save it as UTF-8")) from error
+
+
+def _read(text: str, file: str | None) -> tuple[Document, list[Node]]:
+    made = document(text, file)
+    if file is not None and file.lower().endswith(".json"):
+        return made, _json(made)
+    if (file is None or not Path(file).suffix) and text.lstrip().startswith("{"):
+        try:
+            return made, _json(made)
+        except GradcheckError:
+            made = document(text, file)
+    from gradcheck_cli.spec.yaml_reader import read_yaml
+
+    return made, read_yaml(made)
+
+
+def _json(made: Document) -> list[Node]:
+    from gradcheck_cli.spec.json_reader import read_json
+
+    return read_json(made)
+
+
+def _add(made: Document, builder: Builder, root: Node, *, alone: bool) -> None:
+    if not isinstance(root, Entries):
+        made.add("GC002", "a spec is a mapping of keys to values", root, "begin with `version: 1`")
+        return
+    version = root.entries.get("version")
+    if version is None:
+        made.add("GC005", "the spec has no `version`", root, "begin with `version: 1`")
+        return
+    number = version.value
+    if isinstance(number, int) and not isinstance(number, bool) and number != _VERSION:
+        hint = "upgrade gradcheck" if number > _VERSION else f"write `version: {_VERSION}`"
+        message = (
+            f"version {number} of the spec format is not known; this gradcheck reads {_VERSION}"
+        )
+        made.add("GC005", message, version, hint)
+        return
+    # Pydantic costs a tenth of a second, which commands that read no spec don't pay.
+    from gradcheck_cli.spec.model_errors import validate
+
+    builder.add_document(root, validate(made, root), alone=alone)
