@@ -1,0 +1,401 @@
+"""Losses over classes: cross entropy in its forms, and binary cross entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.graph import Expr, In, Op, Sample, Type, make, t
+from gradcheck_cli.ops._common import register, require_floating, typed
+from gradcheck_cli.ops.index import within
+from gradcheck_cli.ops.loss import (
+    Losses,
+    kept_dtype,
+    kept_shape,
+    need_floating,
+    register_loss,
+    same_shape,
+)
+from gradcheck_cli.schema import Invalid
+
+
+def _class_dim(ndim: int) -> int:
+    return 0 if ndim == 1 else 1
+
+
+def _check_classes(name: str, input: Expr, target: Expr, weight: Expr | None) -> None:
+    """Refuse inputs and class indices that don't fit. Raises Invalid (GC015, GC016)."""
+    if input.ndim == 0:
+        msg = f"{name}() needs an input of at least one dimension, not a scalar"
+        raise Invalid("GC015", msg, "the input is (N, C), (C,) or (N, C, ...)", "input")
+    require_floating(input, name)
+    if target.dtype.name != "int64" and (target.dtype.name != "uint8" or input.ndim > 2):
+        msg = f"{name}() needs class indices of int64, not {target.dtype.name}"
+        raise Invalid("GC016", msg, "use target.long()", "target")
+    wanted = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+    if target.shape != wanted:
+        msg = (
+            f"{name}() of an input of shape {input.shape} needs class indices of shape {wanted}, not "
+            f"{target.shape}"
+        )
+        raise Invalid("GC015", msg, "the classes are dimension 1 of the input", "target")
+    _check_weight(name, input, weight)
+
+
+def _check_weight(name: str, input: Expr, weight: Expr | None) -> None:
+    if weight is None:
+        return
+    classes = input.shape[_class_dim(input.ndim)]
+    if weight.shape != (classes,):
+        msg = (
+            f"{name}() needs one weight for each of {classes} classes, not the shape {weight.shape}"
+        )
+        raise Invalid("GC015", msg, argument="weight")
+    if weight.dtype is not input.dtype:
+        msg = f"{name}() got a weight of {weight.dtype.name} for an input of {input.dtype.name}"
+        raise Invalid("GC016", msg, "give both the same dtype", "weight")
+
+
+def _per_class(x: Expr, ndim: int) -> Expr:
+    """A vector over classes, ready to broadcast to an input of `ndim` dimensions."""
+    for _ in range(ndim - 2):
+        x = x.unsqueeze(-1)
+    return x
+
+
+def _chosen(input: Expr, target: Expr, ignore_index: int) -> Expr:
+    """The mask of the elements that the targets name, none where the target is ignored."""
+    dim = _class_dim(input.ndim)
+    mask: Expr = t.eq(target.unsqueeze(dim), _per_class(t.arange(input.size(dim)), input.ndim))
+    return mask if ignore_index < 0 else mask & t.ne(target, ignore_index).unsqueeze(dim)
+
+
+def _nll_type(input: Expr, target: Expr, ignore_index: int, reduction: str) -> Type:
+    _check_classes("nll_loss", input, target, None)
+    return Type(target.shape, input.dtype)
+
+
+def _nll(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    x, target = np.asarray(x), np.asarray(target)
+    dim = _class_dim(x.ndim)
+    kept = target != ignore_index
+    if not kept.any():
+        return np.zeros_like(x, shape=target.shape)
+    index = within(np.where(kept, target, 0), x.shape[dim], dim, negative=False)
+    picked = np.take_along_axis(x, np.expand_dims(index, dim), dim).squeeze(dim)
+    return np.where(kept, -picked, 0)
+
+
+def _nll_vjp(
+    g: Expr, out: Expr, x: Expr, target: Expr, ignore_index: int, reduction: str
+) -> tuple[Expr, None]:
+    each = g if x.ndim == 1 else g.unsqueeze(1)
+    return t.where(_chosen(x, target, ignore_index), -each, 0.0), None
+
+
+register_loss(
+    "nll_loss(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, "
+    "int ignore_index=-100, bool? reduce=None, str reduction='mean')",
+    "Negative log-likelihood: minus the log-probability of the right class.",
+    lambda input, target, weight, ignore_index: _index_losses(
+        "nll_loss", input, target, weight, ignore_index, 0.0
+    ),
+    Sample("F.nll_loss(x, i)", x=(4, 3), i=In((4,), dtype="int64", high=3)),
+    Sample("F.nll_loss(x, i, reduction='sum')", x=(3,), i=In(value=2, dtype="int64")),
+    Sample(
+        "F.nll_loss(x, i, w.detach(), ignore_index=1)",
+        x=(4, 3),
+        i=In(value=[2, 1, 0, 2], dtype="int64"),
+        w=In((3,), 0.5, 2.0),
+    ),
+    Sample("F.nll_loss(x, i)", x=(2, 3, 2, 2), i=In((2, 2, 2), dtype="int64", high=3)),
+    Sample("F.nll_loss(x, i, reduction='none')", x=(5, 3), i=In((5,), dtype="uint8", high=3)),
+)
+NLL: Op = register(
+    "nll_loss.none(Tensor input, Tensor target, *, int ignore_index=-100, str reduction)",
+    doc="nll_loss without weight and reduction.",
+    infer=_nll_type,
+    kernel=_nll,
+    vjp=_nll_vjp,
+    define=lambda input, target, ignore_index, reduction: t.where(
+        _chosen(input, target, ignore_index), -input, 0.0
+    ).sum(_class_dim(input.ndim)),
+    on=("F",),
+    analytic=True,
+    samples=(
+        Sample(
+            "F.nll_loss(x, i, reduction='none')",
+            x=(4, 3),
+            i=In(value=[2, -100, 0, 2], dtype="int64"),
+        ),
+        Sample(
+            "F.nll_loss(x, i, ignore_index=0, reduction='none')",
+            x=(2, 3, 2),
+            i=In((2, 2), dtype="int64", high=3),
+        ),
+        Sample("F.nll_loss(x, i, reduction='none')", x=(0, 3), i=In((0,), dtype="int64", high=3)),
+        Sample("F.nll_loss(x, i, reduction='none')", x=(3,), i=In(value=1, dtype="int64")),
+    ),
+)
+
+
+def _index_losses(
+    name: str,
+    log_p: Expr,
+    target: Expr,
+    weight: Expr | None,
+    ignore_index: int,
+    smoothing: float,
+) -> Losses:
+    """Losses of class indices, and the sum of weights (or count) of those not ignored."""
+    _check_classes(name, log_p, target, weight)
+    dim = _class_dim(log_p.ndim)
+    divisor = t.ne(target, ignore_index).sum()
+    if weight is not None:
+        weight = _per_class(weight, log_p.ndim)
+        log_p = log_p * weight
+        divisor = t.where(_chosen(log_p, target, ignore_index), weight, 0.0).sum()
+    losses: Expr = make(NLL, (log_p, target), {"ignore_index": ignore_index, "reduction": "none"})
+    if smoothing:
+        uniform = t.where(t.ne(target, ignore_index), -log_p.sum(dim), 0.0)
+        losses = (1 - smoothing) * losses + smoothing / log_p.size(dim) * uniform
+    return losses, divisor
+
+
+def _probability_losses(
+    input: Expr, target: Expr, weight: Expr | None, ignore_index: int, smoothing: float
+) -> Losses:
+    if ignore_index >= 0:
+        msg = "cross_entropy() takes no ignore_index where the target holds class probabilities"
+        raise Invalid("GC014", msg, "set the weight of that class to 0", "ignore_index")
+    require_floating(input, "cross_entropy")
+    _check_weight("cross_entropy", input, weight)
+    dim = _class_dim(input.ndim)
+    if smoothing:
+        target = (1 - smoothing) * target + smoothing / input.size(dim)
+    losses = t.log_softmax(input, dim) * target
+    if weight is not None:
+        losses = losses * _per_class(weight, input.ndim)
+    return -losses.sum(dim)  # type: ignore[no-any-return]
+
+
+def _cross_entropy(
+    input: Expr, target: Expr, weight: Expr | None, ignore_index: int, label_smoothing: float
+) -> Losses:
+    if not 0 <= label_smoothing <= 1:
+        msg = f"cross_entropy() needs a label_smoothing from 0.0 to 1.0, not {label_smoothing}"
+        raise Invalid("GC014", msg, argument="label_smoothing")
+    if input.shape == target.shape and input.ndim:
+        if target.dtype.kind != "f":
+            msg = (
+                f"cross_entropy() of an input and a target of the same shape {input.shape} needs class "
+                f"probabilities of a floating dtype, not {target.dtype.name}"
+            )
+            raise Invalid("GC016", msg, "use target.double(), or indices without a class dimension")
+        return _probability_losses(input, target, weight, ignore_index, label_smoothing)
+    _check_classes("cross_entropy", input, target, weight)
+    log_p = t.log_softmax(input, _class_dim(input.ndim))
+    return _index_losses("cross_entropy", log_p, target, weight, ignore_index, label_smoothing)
+
+
+register_loss(
+    "cross_entropy(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, "
+    "int ignore_index=-100, bool? reduce=None, str reduction='mean', float label_smoothing=0.0)",
+    "Cross entropy of logits against class indices or class probabilities.",
+    _cross_entropy,
+    Sample("F.cross_entropy(x, i)", x=(4, 3), i=In((4,), dtype="int64", high=3)),
+    Sample("F.cross_entropy(x, i)", x=(3,), i=In(value=2, dtype="int64")),
+    Sample("F.cross_entropy(x, i)", x=(4, 3), i=In(value=[2, -100, 0, 2], dtype="int64")),
+    Sample(
+        "F.cross_entropy(x, i, w.detach(), reduction='sum', label_smoothing=0.2)",
+        x=(4, 3),
+        i=In((4,), dtype="int64", high=3),
+        w=In((3,), 0.5, 2.0),
+    ),
+    Sample(
+        "F.cross_entropy(x, i, w.detach(), ignore_index=1, label_smoothing=0.1)",
+        x=(4, 3, 2),
+        i=In((4, 2), dtype="int64", high=3),
+        w=In((3,), 0.5, 2.0),
+    ),
+    Sample(
+        "F.cross_entropy(x, i, reduction='none', label_smoothing=0.1)",
+        x=(2, 3, 2, 2),
+        i=In((2, 2, 2), dtype="int64", high=3),
+    ),
+    Sample("F.cross_entropy(x, i, reduction='sum')", x=(0, 3), i=In((0,), dtype="int64")),
+    Sample("F.cross_entropy(x, p)", x=(4, 3), p=In((4, 3), 0.1, 1.0)),
+    Sample(
+        "F.cross_entropy(x, p, w, label_smoothing=0.1)",
+        x=(2, 3, 2),
+        p=In((2, 3, 2), 0.1, 1.0),
+        w=In((3,), 0.5, 2.0),
+    ),
+    Sample("F.cross_entropy(x, p, reduction='none')", x=(3,), p=In((3,), 0.1, 1.0)),
+)
+
+
+def _bce_type(input: Expr, target: Expr, reduction: str) -> Type:
+    need_floating("binary_cross_entropy", input)
+    same_shape("binary_cross_entropy", input, target)
+    if input.dtype is not target.dtype:
+        msg = f"binary_cross_entropy() needs one dtype, not {input.dtype.name} and {target.dtype.name}"
+        raise Invalid("GC016", msg, "make the target floating: target.double()", "target")
+    return Type(input.shape, input.dtype)
+
+
+def _bce(x: Any, y: Any, reduction: str) -> Any:
+    logs = np.log(x), np.log1p(-x)
+    # PyTorch's bound, which makes the loss of a wrong certainty 100 and not infinite.
+    positive, negative = (np.where(np.real(log) < -100, -100, log) for log in logs)
+    return -(y * positive + (1 - y) * negative)
+
+
+def _bce_vjp(g: Expr, out: Expr, x: Expr, y: Expr, reduction: str) -> tuple[Expr, Expr]:
+    slope = g * (x - y) / (x * (1 - x)).clamp(min=1e-12)
+    return slope, g * ((1 - x).log() - x.log())
+
+
+def _bce_losses(input: Expr, target: Expr, weight: Expr | None) -> Losses:
+    losses: Expr = make(BCE, (input, target), {"reduction": "none"})
+    kept_shape("binary_cross_entropy", losses, weight, "weight")
+    return losses if weight is None else kept_dtype(losses * weight, losses)
+
+
+_PROBABILITIES = In((3, 4), 0.1, 0.9)
+
+register_loss(
+    "binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, "
+    "bool? size_average=None, bool? reduce=None, str reduction='mean')",
+    "Cross entropy of probabilities against labels from 0 to 1.",
+    _bce_losses,
+    Sample("F.binary_cross_entropy(x, y)", x=_PROBABILITIES, y=_PROBABILITIES),
+    Sample(
+        "F.binary_cross_entropy(x, y, w.detach(), reduction='sum')",
+        x=_PROBABILITIES,
+        y=_PROBABILITIES,
+        w=In((4,), 0.5, 2.0),
+    ),
+)
+BCE: Op = register(
+    "binary_cross_entropy.none(Tensor input, Tensor target, *, str reduction)",
+    doc="binary_cross_entropy without weight and reduction.",
+    infer=_bce_type,
+    kernel=typed(_bce),
+    vjp=_bce_vjp,
+    define=lambda input, target, reduction: (
+        -(
+            target * input.log().clamp(min=-100.0)
+            + (1 - target) * (1 - input).log().clamp(min=-100.0)
+        )
+    ),
+    on=("F",),
+    analytic=True,
+    convention="the logarithms are at least -100, and the gradient divides by at least 1e-12",
+    samples=(
+        Sample(
+            "F.binary_cross_entropy(x, y, reduction='none')", x=_PROBABILITIES, y=_PROBABILITIES
+        ),
+        Sample(
+            "F.binary_cross_entropy(x, y, reduction='none')", x=In((), 0.1, 0.9), y=In((), 0, 1)
+        ),
+        # At the ends of the interval only the value and the gradient have a convention.
+        Sample(
+            "F.binary_cross_entropy(x.detach(), y.detach(), reduction='none')",
+            x=In(value=[0.0, 1.0, 0.0, 1.0]),
+            y=In(value=[0.0, 0.0, 1.0, 1.0]),
+        ),
+    ),
+)
+
+
+def _logits_type(input: Expr, target: Expr, reduction: str) -> Type:
+    name = "binary_cross_entropy_with_logits"
+    need_floating(name, input)
+    same_shape(name, input, target)
+    if target.dtype.kind != "f":
+        msg = f"{name}() needs a floating target, not {target.dtype.name}"
+        raise Invalid("GC016", msg, "use target.double()", "target")
+    return Type(input.shape, input.dtype)
+
+
+def _logits(x: Any, y: Any, reduction: str) -> Any:
+    # log(1 + exp(x)) with an exponent that is never positive, also for the complex step.
+    positive = np.real(x) > 0
+    rest = np.log1p(np.exp(np.where(positive, -x, x)))
+    return (1 - y) * x - np.where(positive, 0, x) + rest
+
+
+def _logits_losses(
+    input: Expr, target: Expr, weight: Expr | None, pos_weight: Expr | None
+) -> Losses:
+    name = "binary_cross_entropy_with_logits"
+    losses: Expr = make(LOGITS, (input, target), {"reduction": "none"})
+    kept_shape(name, losses, pos_weight, "pos_weight")
+    kept_shape(name, losses, weight, "weight")
+    if pos_weight is not None:
+        factor = 1 + (pos_weight - 1) * target
+        losses = (1 - target) * input - factor * t.logsigmoid(input)
+    return losses if weight is None else kept_dtype(losses * weight, losses)
+
+
+register_loss(
+    "binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight=None, "
+    "bool? size_average=None, bool? reduce=None, str reduction='mean', Tensor? pos_weight=None)",
+    "Cross entropy of logits against labels from 0 to 1.",
+    _logits_losses,
+    Sample("F.binary_cross_entropy_with_logits(x, y)", x=(3, 4), y=In((3, 4), 0, 1)),
+    Sample(
+        "F.binary_cross_entropy_with_logits(x, y, w.detach(), None, None, 'sum', p.detach())",
+        x=(3, 4),
+        y=In((3, 4), 0, 1),
+        w=In((3, 1), 0.5, 2.0),
+        p=In((4,), 0.5, 2.0),
+    ),
+    Sample("F.binary_cross_entropy_with_logits(100 * x, y)", x=(3, 4), y=In((3, 4), 0, 1)),
+)
+LOGITS: Op = register(
+    "binary_cross_entropy_with_logits.none(Tensor input, Tensor target, *, str reduction)",
+    doc="binary_cross_entropy_with_logits without weights and reduction.",
+    infer=_logits_type,
+    kernel=typed(_logits),
+    vjp=lambda g, out, x, y, reduction: (g * (x.sigmoid() - y), -g * x),
+    define=lambda input, target, reduction: (1 - target) * input + (-input).exp().log1p(),
+    on=("F",),
+    analytic=True,
+    samples=(
+        Sample(
+            "F.binary_cross_entropy_with_logits(x, y, reduction='none')",
+            x=(3, 4),
+            y=In((3, 4), 0, 1),
+        ),
+        Sample("F.binary_cross_entropy_with_logits(x, y, reduction='none')", x=(), y=In((), 0, 1)),
+    ),
+)
+
+
+def _multilabel(input: Expr, target: Expr, weight: Expr | None) -> Losses:
+    need_floating("multilabel_soft_margin_loss", input)
+    if input.ndim == 0:
+        msg = "multilabel_soft_margin_loss() needs a dimension of classes, not a scalar"
+        raise Invalid("GC015", msg, "the input is (..., C)", "input")
+    losses = -(target * t.logsigmoid(input) + (1 - target) * t.logsigmoid(-input))
+    if weight is not None:
+        losses = losses * weight
+    return losses.sum(input.ndim - 1) / input.size(-1)  # type: ignore[no-any-return]
+
+
+register_loss(
+    "multilabel_soft_margin_loss(Tensor input, Tensor target, Tensor? weight=None, "
+    "bool? size_average=None, bool? reduce=None, str reduction='mean')",
+    "Binary cross entropy of logits, averaged over the classes.",
+    _multilabel,
+    Sample("F.multilabel_soft_margin_loss(x, y)", x=(3, 4), y=In((3, 4), 0, 1)),
+    Sample(
+        "F.multilabel_soft_margin_loss(x, y, w, reduction='none')",
+        x=(2, 3, 4),
+        y=In((2, 3, 4), 0, 1),
+        w=In((4,), 0.5, 2.0),
+    ),
+)

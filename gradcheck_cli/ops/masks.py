@@ -1,0 +1,103 @@
+"""Filling where a mask is true, and masks made of class indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli import dtypes
+from gradcheck_cli.graph import Expr, In, Sample, Type, t
+from gradcheck_cli.ops._common import as_tensor, broadcast, register
+from gradcheck_cli.ops.gather import need_int64
+from gradcheck_cli.schema import Invalid
+
+
+def _masked_fill(x: Expr, mask: Expr, value: Any) -> Type:
+    if mask.dtype.kind != "b":
+        msg = f"masked_fill() needs a bool mask, not {mask.dtype.name}"
+        raise Invalid("GC016", msg, "compare: mask > 0", "mask")
+    if isinstance(value, Expr) and value.ndim:
+        msg = f"masked_fill() fills with one number, not with a tensor of shape {value.shape}"
+        raise Invalid("GC015", msg, "torch.where(mask, value, x)", "value")
+    return Type(broadcast(x.shape, mask.shape), x.dtype)
+
+
+def _filled(x: Any, mask: Any, value: Any) -> Any:
+    filled = np.where(mask, value, x)
+    if np.iscomplexobj(filled):
+        return filled
+    return filled.astype(np.asarray(x).dtype, copy=False)
+
+
+register(
+    "masked_fill(Tensor input, Tensor mask, Scalar value)",
+    doc="The input with a number put where a mask is true.",
+    infer=_masked_fill,
+    kernel=_filled,
+    vjp=lambda g, out, x, mask, value: (as_tensor(g, out).masked_fill(mask, 0.0), None),
+    method=True,
+    analytic=True,
+    samples=(
+        Sample(
+            "x.masked_fill(m, -math.inf).softmax(-1)",
+            x=(2, 2),
+            m=In(value=[[1, 0], [0, 0]], dtype="bool"),
+        ),
+        Sample("torch.masked_fill(x, m, 2)", x=(3, 1), m=In((2, 3, 4), dtype="bool")),
+        Sample("x.masked_fill(m, 0.5)", x=(), m=In((2,), dtype="bool")),
+        Sample("x.masked_fill(x > 0, 0.0)", x=(3, 0)),
+    ),
+)
+register(
+    "masked_fill.tensor(Tensor input, Tensor mask, Tensor value)",
+    doc="The input with a scalar tensor's value put where a mask is true.",
+    infer=_masked_fill,
+    kernel=_filled,
+    vjp=lambda g, out, x, mask, value: (
+        as_tensor(g, out).masked_fill(mask, 0.0),
+        None,
+        t.where(mask, g, 0.0),
+    ),
+    method=True,
+    analytic=True,
+    samples=(
+        Sample("x.masked_fill(m, y)", x=(3, 4), y=(), m=In((4,), dtype="bool")),
+        Sample("torch.masked_fill(x, m, y)", x=(), y=(), m=In((), dtype="bool")),
+    ),
+)
+
+
+def _one_hot(x: Expr, *, num_classes: int) -> Type:
+    need_int64(x, "one_hot", int32=False)
+    if num_classes == -1:
+        msg = "one_hot() needs num_classes here: counting the classes depends on the values"
+        raise Invalid("GC011", msg, "F.one_hot(t, num_classes=10)", "num_classes")
+    if num_classes < 0:
+        msg = f"the number of classes can't be {num_classes}"
+        raise Invalid("GC014", msg, argument="num_classes")
+    return Type((*x.shape, num_classes), dtypes.int64)
+
+
+def _hot(x: Any, num_classes: int) -> Any:
+    x = np.asarray(x)
+    if x.size and not (x.min() >= 0 and x.max() < num_classes):
+        wrong = x.min() if x.min() < 0 else x.max()
+        msg = f"class {wrong} is not among the {num_classes} classes 0 to {num_classes - 1}"
+        raise Invalid("GC014", msg, "check the class indices and num_classes", "num_classes")
+    return (x[..., None] == np.arange(num_classes)).astype(np.int64)
+
+
+register(
+    "one_hot(Tensor input, int num_classes=-1)",
+    doc="Class indices as vectors of zeros with a one; int64, as in PyTorch.",
+    infer=_one_hot,
+    kernel=_hot,
+    on=("F",),
+    samples=(
+        Sample("F.one_hot(i, 4)", i=In((2, 3), 0, 4, "int64")),
+        Sample("F.one_hot(i, num_classes=2)", i=In((), 0, 2, "int64")),
+        Sample("F.one_hot(i, 3)", i=In((0,), 0, 3, "int64")),
+        Sample("(F.one_hot(i, 4) * x).sum(-1)", x=(3, 4), i=In((3,), 0, 4, "int64")),
+    ),
+)

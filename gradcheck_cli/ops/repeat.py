@@ -1,0 +1,168 @@
+"""The elements again and again, or in another order along a dimension: repeat, flip, roll."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_cli.graph import Expr, Sample, Type
+from gradcheck_cli.ops._common import (
+    dim_of,
+    distinct,
+    moved,
+    register,
+    shape_of,
+    sizes,
+)
+from gradcheck_cli.schema import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Repeating.
+
+
+def _repeat(x: Expr, repeats: tuple[Any, ...]) -> Type:
+    counts = sizes(repeats)
+    if len(counts) < x.ndim or any(n < 0 for n in counts):
+        msg = f"repeat() by {counts} doesn't say how often for each dimension of shape {x.shape}"
+        raise Invalid("GC015", msg, f"give {x.ndim} or more numbers, each 0 or more", "repeats")
+    old = (1,) * (len(counts) - x.ndim) + x.shape
+    return Type(tuple(n * s for n, s in zip(counts, old, strict=True)), x.dtype)
+
+
+def _repeat_vjp(g: Expr, out: Expr, x: Expr, repeats: tuple[Any, ...]) -> Expr:
+    new = len(repeats) - x.ndim
+    pairs = [size for pair in zip(repeats[new:], shape_of(x), strict=True) for size in pair]
+    copies = (*range(new), *range(new, len(repeats) + x.ndim, 2))
+    return g.reshape((*repeats[:new], *pairs)).sum(copies) if copies else g
+
+
+register(
+    "repeat(Tensor input, size repeats)",
+    doc="The tensor over and over along each dimension.",
+    infer=_repeat,
+    kernel=lambda x, repeats: np.tile(x, repeats),
+    vjp=_repeat_vjp,
+    on=("Tensor",),
+    method=True,
+    analytic=True,
+    samples=(
+        Sample("x.repeat(2, 3)", x=(3, 2)),
+        Sample("x.repeat((2, 1, 2))", x=(3,)),
+        Sample("x.repeat(2)", x=()),
+        Sample("x.repeat(())", x=()),
+        Sample("x.repeat(0, 2)", x=(3, 2)),
+        Sample("x.repeat(y.size(0), 1) * y", x=(1, 2), y=(3, 2)),
+    ),
+)
+register(
+    "tile(Tensor input, size dims)",
+    doc="The tensor over and over along each dimension, the last ones where fewer numbers are given.",
+    define=lambda x, dims: x.repeat((*(1,) * (x.ndim - len(dims)), *dims)),
+    samples=(
+        Sample("x.tile(2)", x=(3, 2)),
+        Sample("torch.tile(x, (2, 1, 2))", x=(3,)),
+        Sample("x.tile(())", x=(2,)),
+    ),
+)
+
+# Turning around.
+
+
+def _flip(x: Expr, dims: Sequence[int]) -> Type:
+    distinct(dims, x.ndim, "dims")
+    return Type(x.shape, x.dtype)
+
+
+register(
+    "flip(Tensor input, int[]... dims)",
+    doc="In reverse order along dimensions.",
+    infer=_flip,
+    kernel=lambda x, dims: np.flip(x, dims) if np.ndim(x) else x,
+    vjp=lambda g, out, x, dims: moved(g, lambda: g.flip(dims)),
+    method=True,
+    analytic=True,
+    samples=(
+        Sample("x.flip(0)", x=(2, 3)),
+        Sample("torch.flip(x, (0, -1))", x=(2, 3, 2)),
+        Sample("x.flip(())", x=(2, 3)),
+        Sample("x.flip(-1)", x=()),
+        Sample("x.flip(0, 1)", x=(2, 0)),
+    ),
+)
+
+
+def _flip_one(x: Expr, dim: int, name: str) -> Any:
+    if x.ndim <= dim:
+        msg = f"{name}() needs a tensor of at least {dim + 1} dimensions, not of shape {x.shape}"
+        raise Invalid("GC015", msg, argument="input")
+    return x.flip((dim,))
+
+
+register(
+    "fliplr(Tensor input)",
+    doc="In reverse order along the second dimension.",
+    define=lambda x: _flip_one(x, 1, "fliplr"),
+    samples=(Sample("x.fliplr()", x=(2, 3)),),
+)
+register(
+    "flipud(Tensor input)",
+    doc="In reverse order along the first dimension.",
+    define=lambda x: _flip_one(x, 0, "flipud"),
+    samples=(Sample("torch.flipud(x)", x=(3,)),),
+)
+
+
+def _rot90(x: Expr, k: int, dims: Sequence[int]) -> Any:
+    if len(dims) != 2 or x.ndim < 2:
+        msg = f"rot90() turns a plane of two dimensions, not {tuple(dims)} of shape {x.shape}"
+        raise Invalid("GC015", msg, argument="dims")
+    a, b = distinct(dims, x.ndim, "dims")
+    if k % 2 == 0:
+        return x.flip((a, b)) if k % 4 else x
+    return x.flip((b,) if k % 4 == 1 else (a,)).transpose(a, b)
+
+
+register(
+    "rot90(Tensor input, int k=1, int[] dims=[0, 1])",
+    doc="A plane turned by 90 degrees, k times.",
+    define=_rot90,
+    samples=tuple(Sample(f"torch.rot90(x, {k}, (0, -1))", x=(2, 3, 2)) for k in (1, 2, 3, 4, -1)),
+)
+
+
+def _roll(x: Expr, shifts: Sequence[int], dims: Sequence[int]) -> Type:
+    if len(dims) != len(shifts) and (dims or len(shifts) != 1):
+        msg = f"roll() has {len(shifts)} shifts for {len(dims)} dimensions"
+        raise Invalid("GC014", msg, "give one shift per dimension", "shifts")
+    if dims and x.ndim == 0:
+        raise Invalid(
+            "GC014", "a zero-dimensional tensor has no dimension to roll", argument="dims"
+        )
+    for d in dims:
+        dim_of(d, x.ndim, "dims")
+    return Type(x.shape, x.dtype)
+
+
+register(
+    "roll(Tensor input, int[] shifts, int[] dims=[])",
+    doc="Elements shifted along dimensions, those that fall off one end come in at the other.",
+    infer=_roll,
+    kernel=lambda x, shifts, dims: np.roll(x, shifts, dims) if dims else np.roll(x, shifts[0]),
+    vjp=lambda g, out, x, shifts, dims: moved(g, lambda: g.roll(tuple(-s for s in shifts), dims)),
+    method=True,
+    analytic=True,
+    samples=(
+        Sample("x.roll(1)", x=(2, 3)),
+        Sample("x.roll(-2, 1)", x=(2, 3)),
+        Sample("torch.roll(x, shifts=(1, 5), dims=(0, -1))", x=(2, 3)),
+        Sample("x.roll((1, 1), (0, 0))", x=(3, 2)),
+        Sample("x.roll(1)", x=()),
+        Sample("x.roll(1, 0)", x=(0, 2)),
+    ),
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
