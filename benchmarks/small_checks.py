@@ -74,12 +74,16 @@ def main() -> None:
         for _ in range(given.rounds):
             ours.append(_timed([*command, str(many)]) - _timed([*command, str(one)]))
             run = [sys.executable, "-c", _PEER, str(many)]
-            peer.append(float(subprocess.run(run, check=True, capture_output=True, text=True).stdout))
+            peer.append(
+                float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+            )
     elements = given.rows * given.columns
     print(f"{given.checks} checks of {elements} elements, medians of {given.rounds}")
     print(f"gradcheck compare, five methods  {statistics.median(ours):8.2f} s")
     print(f"torch.autograd.gradcheck alone   {statistics.median(peer):8.2f} s")
-    print(f"ratio                            {statistics.median(o / p for o, p in zip(ours, peer, strict=True)):8.2f}")
+    print(
+        f"ratio                            {statistics.median(o / p for o, p in zip(ours, peer, strict=True)):8.2f}"
+    )
 
 
 if __name__ == "__main__":

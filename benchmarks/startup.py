@@ -20,7 +20,13 @@ GRADCHECK = [sys.executable, "-m", "gradcheck_cli"]
 COMMANDS = {
     "import torch": [sys.executable, "-c", "import torch"],
     "compare": [*GRADCHECK, "compare", SPEC],
-    "compare without torch": [*GRADCHECK, "compare", SPEC, "--methods", "engine,manual,derived,numeric"],
+    "compare without torch": [
+        *GRADCHECK,
+        "compare",
+        SPEC,
+        "--methods",
+        "engine,manual,derived,numeric",
+    ],
     "validate": [*GRADCHECK, "validate", SPEC],
     "derive": [*GRADCHECK, "derive", SPEC],
     "ops": [*GRADCHECK, "ops"],

@@ -105,9 +105,11 @@ def _promote(operands: tuple[tuple[DType, bool], ...], default: DType) -> DType:
     for dtype, zero_dim in operands:
         level = 2 if dtype.weak else 1 if zero_dim else 0
         if dtype.weak:
-            dtype = {"b": bool_, "i": int64, "f": default}[dtype.kind]  # noqa: PLW2901
+            strong = {"b": bool_, "i": int64, "f": default}[dtype.kind]
+        else:
+            strong = dtype
         current = groups[level]
-        groups[level] = dtype if current is None else _join(current, dtype)
+        groups[level] = strong if current is None else _join(current, strong)
     result: DType | None = None
     for lower in groups:
         if result is None or lower is None:

@@ -7,15 +7,18 @@ common subexpressions are free and equality is identity. Records live in `ops/`,
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.dtypes import DType
 from gradcheck_cli.schema import Invalid, Schema, bind, parse_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gradcheck_cli.dtypes import DType
 
 Shape = tuple[int, ...]
 
@@ -147,7 +150,7 @@ class Op:
     @cached_property
     def result_tuple(self) -> Callable[..., tuple[Expr, ...]]:
         """The named tuple that PyTorch returns."""
-        return namedtuple(self.python_name, self.outputs)  # noqa: PYI024  # type: ignore[misc]
+        return namedtuple(self.python_name, self.outputs)  # noqa: PYI024 -- fields from data
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
@@ -194,13 +197,25 @@ class Expr:
 
     `value` is set where the node is a number known beforehand: a literal, or a size such as
     `x.numel()`; such nodes have a weak dtype, as Python numbers have in PyTorch's promotion.
-    Operators, methods and attributes are PyTorch's, from the table.
+    `inputs` are the arguments that are there, `args` without None. Operators, methods and attributes are
+    PyTorch's, from the table.
     """
 
-    __slots__ = ("__weakref__", "args", "attrs", "dtype", "op", "output", "shape", "value")
+    __slots__ = (
+        "__weakref__",
+        "args",
+        "attrs",
+        "dtype",
+        "inputs",
+        "op",
+        "output",
+        "shape",
+        "value",
+    )
 
     op: Op
     args: tuple[Expr | None, ...]
+    inputs: tuple[Expr, ...]
     attrs: tuple[tuple[str, Any], ...]
     output: int
     shape: Shape
@@ -228,11 +243,6 @@ class Expr:
     def attributes(self) -> dict[str, Any]:
         """The attributes by name, symbolic sizes included."""
         return dict(self.attrs)
-
-    @property
-    def inputs(self) -> tuple[Expr, ...]:
-        """The arguments that are there: `args` without None."""
-        return tuple(arg for arg in self.args if arg is not None)
 
     def __getattr__(self, name: str) -> Any:
         if name in TABLE.attributes:
@@ -336,7 +346,7 @@ def _node(
     attrs: tuple[tuple[str, Any], ...],
     type_: Type,
     output: int = 0,
-    value: int | float | bool | None = None,
+    value: float | bool | None = None,
 ) -> Expr:
     shape, dtype = type_
     key = (op, args, _key(attrs) if attrs else (), output, shape, dtype)
@@ -345,6 +355,7 @@ def _node(
         return found
     node: Expr = object.__new__(Expr)
     node.op, node.args, node.attrs, node.output = op, args, attrs, output
+    node.inputs = tuple([arg for arg in args if arg is not None]) if None in args else args  # type: ignore[assignment]
     node.shape, node.dtype, node.value = shape, dtype, value
     _interned[key] = node
     return node
@@ -375,9 +386,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
 
     Raises Invalid where PyTorch would refuse the arguments' shapes or dtypes.
     """
-    nodes = tuple(
-        arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args
-    )
+    nodes = tuple(arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args)
     if op.kernel is None and op.define is not None:
         return op.define(*nodes, **attrs)
     if op.scalar is not None and all(n is not None and n.value is not None for n in nodes):
@@ -405,6 +414,10 @@ def _static(op: Op, nodes: tuple[Any, ...], attrs: Mapping[str, Any]) -> Expr:
             raise Invalid("GC019", "this number is too large", "write it as a float: 1e30")
     try:
         value = op.scalar(*values, **attrs)
+    except ZeroDivisionError:
+        raise Invalid("GC014", "this number can't be computed: division by zero") from None
+    except OverflowError:
+        raise Invalid("GC019", "this number is too large for a float") from None
     except (ArithmeticError, ValueError, TypeError) as error:
         raise Invalid("GC014", f"this number can't be computed: {error}") from None
     if isinstance(value, complex):
@@ -500,32 +513,36 @@ def topological(roots: Iterable[Expr], *, sizes: bool = False) -> list[Expr]:
     """
     order: list[Expr] = []
     seen: set[Expr] = set()
-    stack = [(root, False) for root in reversed(list(roots))]
+    # A node is on the stack twice: None after it marks that all below it is done.
+    stack: list[Expr | None] = list(roots)
+    stack.reverse()
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
+        node = stack.pop()
+        if node is None:
+            finished = stack.pop()
+            assert finished is not None
+            order.append(finished)
             continue
         if node in seen:
             continue
         seen.add(node)
-        stack.append((node, True))
-        below = list(node.inputs)
-        if sizes:
-            below += symbolic_sizes(node)
-        stack.extend((child, False) for child in reversed(below) if child not in seen)
+        below: Sequence[Expr] = node.inputs
+        if sizes and node.attrs:
+            below = (*below, *symbolic_sizes(node))
+        if not below:
+            order.append(node)
+            continue
+        stack += (node, None)
+        stack += [child for child in reversed(below) if child not in seen]
     return order
 
 
 def symbolic_sizes(node: Expr) -> list[Expr]:
     """The nodes in `node`'s attributes."""
     found: list[Expr] = []
-    pending = [value for _, value in node.attrs]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, tuple):
-            pending.extend(value)
-        elif isinstance(value, Expr):
+    for _, value in node.attrs:
+        if isinstance(value, Expr):
             found.append(value)
+        elif type(value) is tuple:
+            found += [item for item in value if isinstance(item, Expr)]
     return found
-

@@ -11,32 +11,47 @@ Types: `Tensor` (a tensor), `Tensor|Scalar` (or a Python number), `Tensor?`, `Te
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.dtypes import DType
-from gradcheck_cli.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # PyTorch's Python bindings accept NumPy's names too.
-_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input"}
+NUMPY_NAMES = {
+    **dict.fromkeys(("a", "x", "x1"), "input"),
+    "x2": "other",
+    "axis": "dim",
+    "keepdims": "keepdim",
+}
 _PARAMETER = re.compile(
     r"(?P<type>[\w|]+(?:\[\])?\??(?:\.\.\.)?)\s+(?P<name>\w+)(?:=(?P<default>.+))?"
 )
 
 
-class Invalid(Exception):  # noqa: N818  -- not an error by itself: the parser adds the place
-    """A call that PyTorch would refuse: what is wrong, how to fix it, and at which argument."""
+class Invalid(Exception):  # noqa: N818 -- no error yet: the parser adds the place
+    """A call that PyTorch would refuse: what is wrong, how to fix it, and at which argument.
+
+    Of several overloads that all refuse a call, the one with the highest `rank` is the nearest.
+    """
 
     def __init__(
-        self, code: str, message: str, hint: str | None = None, argument: str | None = None
+        self,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        argument: str | None = None,
+        rank: int = 0,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
         self.argument = argument
+        self.rank = rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +76,22 @@ class Parameter:
         return f"{text}={self.default!r}" if self.has_default else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     """A parsed signature. `name` is PyTorch's, with its overload: `max.dim`."""
 
     name: str
     parameters: tuple[Parameter, ...]
 
-    @property
+    @cached_property
     def python_name(self) -> str:
         """The name without the overload."""
         return self.name.partition(".")[0]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the parameters."""
+        return frozenset(p.name for p in self.parameters)
 
     def __str__(self) -> str:
         parts, starred = [], False
@@ -83,7 +103,7 @@ class Schema:
         return f"{self.python_name}({', '.join(parts)})"
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_schema(text: str) -> Schema:
     """Read a signature.
 
@@ -115,16 +135,20 @@ def parse_schema(text: str) -> Schema:
                 variadic or kind == "size",
                 keyword_only,
                 default is not None,
-                None if default is None else _literal(default),
+                None if default is None else _default(kind, default),
             )
         )
     return Schema(name, tuple(parameters))
 
 
-def _literal(text: str) -> Any:
+def _default(kind: str, text: str) -> Any:
+    """A default as a bound argument of its type would be."""
     import ast
 
-    return ast.literal_eval(text)
+    value = ast.literal_eval(text)
+    if kind in ("int[]", "size") and value is not None:
+        return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    return float(value) if kind == "float" and value is not None else value
 
 
 def bind(
@@ -143,126 +167,174 @@ def bind(
 
     Raises Invalid (GC014).
     """
-    positional = [p for p in schema.parameters if not p.keyword_only]
-    given: dict[str, Any] = {}
-    rest = list(args)
-    for parameter in positional:
-        if not rest:
-            break
-        if parameter.variadic and not isinstance(rest[0], (list, tuple)):
-            given[parameter.name] = tuple(rest)
-            rest = []
-        else:
-            given[parameter.name] = rest.pop(0)
-    if rest:
-        msg = (
-            f"{schema.python_name}() takes {len(positional)} positional "
-            f"argument{'s' * (len(positional) != 1)}, but {len(args)} were given"
-        )
-        raise Invalid("GC014", msg, f"its signature is {schema}")
-    names = {p.name for p in schema.parameters}
-    for key, value in kwargs.items():
-        name = key if key in names else _NUMPY_NAMES.get(key, key)
-        if name not in names:
-            raise Invalid(
-                "GC014",
-                f"{schema.python_name}() has no argument `{key}`",
-                did_you_mean(key, names) or f"its signature is {schema}",
-                key,
-            )
-        if name in given:
-            msg = f"{schema.python_name}() got `{name}` twice"
-            raise Invalid("GC014", msg, argument=key)
-        given[name] = value
+    if kwargs and not schema.names.issuperset(kwargs):
+        kwargs = _renamed(schema, kwargs, len(args))
     tensors: list[Any] = []
     attributes: dict[str, Any] = {}
+    position, named = 0, 0
     for parameter in schema.parameters:
-        if parameter.name not in given:
-            if not parameter.has_default:
-                raise Invalid(
-                    "GC014",
-                    f"{schema.python_name}() misses its argument `{parameter.name}`",
-                    f"its signature is {schema}",
-                )
-            value = parameter.default
+        name = parameter.name
+        if position < len(args) and not parameter.keyword_only:
+            value = args[position]
+            if parameter.variadic and not isinstance(value, (list, tuple)):
+                value = tuple(args[position:])
+                position = len(args)
+            else:
+                position += 1
+            if name in kwargs:
+                msg = f"{schema.python_name}() got `{name}` twice"
+                raise Invalid("GC014", msg, argument=name, rank=_rank(position, named))
+        elif name in kwargs:
+            value = kwargs[name]
+            named += 1
+        elif parameter.has_default:
+            attributes[name] = parameter.default
+            if parameter.is_tensor:
+                tensors.append(attributes.pop(name))
+            continue
         else:
-            value = given[parameter.name]
-        converted = convert(parameter, value, is_expr, schema, strict=strict)
+            msg = f"{schema.python_name}() misses its argument `{name}`"
+            raise Invalid("GC014", msg, rank=_rank(position, len(kwargs)) + 1)
+        try:
+            converted = convert(parameter, value, is_expr, strict=strict)
+        except ValueError as error:
+            given = _misfit(parameter, value, is_expr)
+            msg = f"{schema.python_name}() wants {error} for `{name}`, not {given}"
+            hint = _as_tensor(parameter, value, is_expr)
+            rank = _rank(position, named) - 2
+            raise Invalid("GC014", msg, hint, name, rank) from None
         if not parameter.is_tensor:
-            attributes[parameter.name] = converted
+            attributes[name] = converted
         elif parameter.type == "Tensor[]":
-            tensors.extend(converted)
+            tensors += converted
         else:
             tensors.append(converted)
+    if position < len(args):
+        count = sum(not p.keyword_only for p in schema.parameters)
+        msg = (
+            f"{schema.python_name}() takes {count} positional argument{'s' * (count != 1)}, "
+            f"but {len(args)} were given"
+        )
+        raise Invalid("GC014", msg, rank=_rank(position, named))
     return tuple(tensors), attributes
 
 
-def convert(  # noqa: C901, PLR0911, PLR0912 -- one case per type of the grammar above
-    parameter: Parameter, value: Any, is_expr: type, schema: Schema, *, strict: bool
-) -> Any:
-    """`value` as its parameter's type wants it. Raises Invalid (GC014)."""
+def _rank(positional: int, named: int) -> int:
+    """How near a refused call came: the more arguments fitted the nearer, then by the kind of fault."""
+    return 4 * (positional + named)
 
-    def refuse(wanted: str) -> Invalid:
-        return Invalid(
-            "GC014",
-            f"{schema.python_name}() wants {wanted} for `{parameter.name}`, not {describe(value)}",
-            f"its signature is {schema}",
-            parameter.name,
-        )
 
+def _renamed(schema: Schema, kwargs: Mapping[str, Any], positional: int) -> dict[str, Any]:
+    """`kwargs` with NumPy's names made PyTorch's. Raises Invalid for names of neither."""
+    renamed: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        name = key if key in schema.names else NUMPY_NAMES.get(key, key)
+        if name not in schema.names:
+            known = sum(other in schema.names for other in kwargs)
+            msg = f"{schema.python_name}() has no argument `{key}`"
+            raise Invalid("GC014", msg, argument=key, rank=_rank(positional, known))
+        if name in renamed:
+            msg = f"{schema.python_name}() got `{name}` twice"
+            raise Invalid("GC014", msg, argument=key, rank=_rank(positional, len(renamed)))
+        renamed[name] = value
+    return renamed
+
+
+def _misfit(parameter: Parameter, value: Any, is_expr: type) -> str:
+    """What was given instead; of a list that would do, the item that doesn't."""
+    if parameter.type in ("Tensor[]", "data") and isinstance(value, (list, tuple)):
+        for item in value:
+            nested = isinstance(item, (list, tuple)) and parameter.type == "data"
+            if nested or not _is_item(parameter.type, item, is_expr):
+                return f"a list with {_misfit(parameter, item, is_expr)} in it"
+    return describe(value)
+
+
+def _is_item(kind: str, item: Any, is_expr: type) -> bool:
+    if kind == "data":
+        return _static(item, is_expr) is not None
+    return item is None or _is_tensor(item, is_expr)
+
+
+def _as_tensor(parameter: Parameter, value: Any, is_expr: type) -> str | None:
+    """How a number, or a result of several tensors, becomes the tensor that is wanted."""
+    if not parameter.is_tensor:
+        return None
+    if hasattr(value, "_fields"):
+        return f"take one of its fields: {' or '.join(f'`.{field}`' for field in value._fields)}"
+    if parameter.type == "Tensor" and _static(value, is_expr) is not None:
+        return "make a tensor of it: torch.tensor(2.0)"
+    return None
+
+
+def convert(parameter: Parameter, value: Any, is_expr: type, *, strict: bool) -> Any:
+    """`value` as its parameter's type wants it. Raises ValueError with what is wanted."""
+    kind = parameter.type
     if value is None:
         if parameter.optional or (parameter.has_default and parameter.default is None):
             return None
-        raise refuse(_WANTED[parameter.type])
-    symbolic = isinstance(value, is_expr)
-    number = _static(value, is_expr)
-    match parameter.type:
-        case "Tensor" | "Tensor|Scalar":
-            if symbolic and not (strict and number is not None and parameter.type == "Tensor"):
+    elif kind in ("Tensor", "Tensor|Scalar"):
+        lenient = not strict or kind == "Tensor|Scalar"
+        if isinstance(value, is_expr):
+            if lenient or value.value is None:  # type: ignore[attr-defined]
                 return value
-            if number is not None and (not strict or parameter.type == "Tensor|Scalar"):
-                return value
-        case "Tensor[]":
-            if isinstance(value, (list, tuple)):
-                if all(
-                    (isinstance(v, is_expr) and _static(v, is_expr) is None) or v is None
-                    for v in value
-                ):
-                    return tuple(value)
-            elif symbolic and parameter.variadic and number is None:
-                return (value,)
+        elif lenient and isinstance(value, (int, float)):
+            return value
+    elif kind == "Tensor[]":
+        if isinstance(value, (list, tuple)):
+            if all(v is None or _is_tensor(v, is_expr) for v in value):
+                return tuple(value)
+        elif parameter.variadic and _is_tensor(value, is_expr):
+            return (value,)
+    else:
+        converted = _attribute(kind, value, is_expr)
+        if converted is not None:
+            return converted
+    raise ValueError(_WANTED[kind])
+
+
+def _is_tensor(value: Any, is_expr: type) -> bool:
+    return isinstance(value, is_expr) and value.value is None  # type: ignore[attr-defined]
+
+
+def _attribute(kind: str, value: Any, is_expr: type) -> Any:
+    """What isn't a tensor, converted; None where it can't be."""
+    match kind:
         case "int":
-            if isinstance(number, int) and not isinstance(number, bool):
-                return number
-        case "float" | "Scalar":
-            if number is not None:
-                return float(number) if parameter.type == "float" else _plain(value)
+            return number if _is_int(number := _static(value, is_expr)) else None
+        case "float":
+            number = _static(value, is_expr)
+            return None if number is None else float(number)
+        case "Scalar":
+            return None if _static(value, is_expr) is None else _plain(value)
         case "bool":
-            if isinstance(number, bool):
-                return number
+            number = _static(value, is_expr)
+            return number if isinstance(number, bool) else None
         case "str":
-            if isinstance(value, str):
-                return value
+            return value if isinstance(value, str) else None
         case "dtype":
-            if isinstance(value, DType):
-                return value
+            return value if isinstance(value, DType) else None
         case "int[]" | "size":
             items = value if isinstance(value, (list, tuple)) else (value,)
-            statics = [_static(item, is_expr) for item in items]
-            if all(isinstance(n, int) and not isinstance(n, bool) for n in statics):
-                return tuple(items if parameter.type == "size" else statics)
+            numbers = tuple([_static(item, is_expr) for item in items])
+            if not all(map(_is_int, numbers)):
+                return None
+            return tuple(map(_plain, items)) if kind == "size" else numbers
         case "data":
-            return _nested(value, is_expr, refuse)
-    raise refuse(_WANTED[parameter.type])
+            return _nested(value, is_expr)
+    raise AssertionError(kind)
 
 
-def _nested(value: Any, is_expr: type, refuse: Any) -> Any:
+def _is_int(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _nested(value: Any, is_expr: type) -> Any:
+    """Nested lists of numbers as tuples; None where there is something else in them."""
     if isinstance(value, (list, tuple)):
-        return tuple(_nested(item, is_expr, refuse) for item in value)
-    number = _static(value, is_expr)
-    if number is None:
-        raise refuse(_WANTED["data"])
-    return number
+        items = tuple([_nested(item, is_expr) for item in value])
+        return None if None in items else items
+    return _static(value, is_expr)
 
 
 _WANTED = {
@@ -295,11 +367,18 @@ def _plain(value: Any) -> Any:
 
 def describe(value: Any) -> str:
     """What a person would call `value` in an error message."""
-    shape = getattr(value, "shape", None)
-    if shape is not None and getattr(value, "value", None) is None:
-        return f"a tensor of shape {tuple(shape)}"
-    if shape is not None:
+    if hasattr(value, "op") and hasattr(value, "value"):  # a node
+        if value.value is None:
+            return f"a tensor of shape {value.shape}"
         value = value.value
-    if isinstance(value, (list, tuple)):
-        return "a list" if isinstance(value, list) else "a tuple"
+    if hasattr(value, "_fields"):
+        return f"a result with the fields {' and '.join(value._fields)}"
+    if isinstance(value, DType):
+        return f"the dtype {value!r}"
+    if value is Ellipsis:
+        return "`...`"
+    if isinstance(value, (list, tuple, slice)):
+        return f"a {type(value).__name__}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"the number {value}"
     return repr(value)[:40]

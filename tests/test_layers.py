@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGE = Path(__file__).parent.parent / "gradcheck_cli"
 ROOMS = (
@@ -68,7 +71,9 @@ def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
         parts = name.split(".")
         if parts[0] != "gradcheck_cli" or len(parts) == 1 or parts[1] == "__version__":
             continue
-        assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{path}:{line}: {room} imports {parts[1]}"
+        assert ROOMS.index(parts[1]) <= ROOMS.index(room), (
+            f"{path}:{line}: {room} imports {parts[1]}"
+        )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))

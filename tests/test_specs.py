@@ -1,4 +1,4 @@
-"""Every spec file of the repository: the right ones pass, the mistakes are caught and blamed on the formula."""
+"""Every spec of the repository: right ones pass, mistakes are caught and blamed on the formula."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_cli.spec.check import Check
 from gradcheck_cli.spec.load import load_file
 from gradcheck_cli.suite.run import run_check
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradcheck_cli.spec.check import Check
 
 ROOT = Path(__file__).parent.parent
 SPECS = ROOT / "specs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.calculus.simplify import simplify
@@ -12,21 +12,32 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.lang.printer import Printed, print_formulas
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
 
 def derive(
     output: Expr,
     wrt: Sequence[Expr],
     upstream: Expr,
     names: Mapping[Expr, str] | None = None,
+    *,
+    taken: Iterable[str] = (),
 ) -> tuple[Printed, ...]:
     """The gradient with respect to each of `wrt` as a formula, in the expression language.
 
     `upstream` stands for the gradient of a non-scalar output; for a scalar one it is 1. `names` are nodes
-    that print as a name: the check's `let`.
+    that print as a name: the check's `let`. `taken` are further names that mean something where the
+    formula will be read, so that none of them is used for a function or a definition.
     """
     cotangent = t.ones(()) if output.ndim == 0 else upstream
-    gradients = simplify(differentiate(output, wrt, cotangent))
-    return tuple(print_formulas([gradient], names) for gradient in gradients)
+    named = dict(names or {})
+    both = simplify([*differentiate(output, wrt, cotangent), *named])
+    gradients, shorter = both[: len(wrt)], both[len(wrt) :]
+    # What a name stands for is found again where it was simplified as a part of the gradient.
+    found = {node: name for node, name in zip(shorter, named.values(), strict=True) if node.args}
+    names, reserved = {**found, **named}, frozenset(taken)
+    return tuple(print_formulas([gradient], names, reserved) for gradient in gradients)
 
 
 def read_back(printed: Printed, scope: Mapping[str, Expr]) -> Expr:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.graph import Expr, const, t, topological
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def differentiate(
@@ -66,6 +69,7 @@ def fit(gradient: Expr, target: Expr) -> Expr:
     )
     sizes = tuple(target.size(d) for d in range(target.ndim))
     if not wider:
-        return gradient.expand(sizes) if sizes else gradient  # type: ignore[no-any-return]
+        expanded: Expr = gradient.expand(sizes) if sizes else gradient
+        return expanded
     summed: Expr = gradient.sum_to_size(sizes)
     return summed

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
-from gradcheck_cli.limits import readable_bytes
 from gradcheck_cli.graph import CONST, INPUT, Expr, concrete, topological
+from gradcheck_cli.limits import readable_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +29,7 @@ class Plan:
         slots: dict[Expr, int] = {}
         self._initial: list[Any] = [None]
         self._inputs: list[tuple[int, str]] = []
-        steps: list[tuple[Any, list[int], dict[str, Any], list[tuple[int, int]]]] = []
+        steps: list[_Step] = []
         joint: dict[Any, list[tuple[int, int]]] = {}
         for node in order:
             slot = len(self._initial)
@@ -47,10 +49,12 @@ class Plan:
                 joint[key] = results = [(node.output, slot)]
             else:
                 results = [(-1, slot)]
-            steps.append((node.op.kernel, args, concrete(node.attrs), results))
+            assert node.op.kernel is not None
+            within = not node.op.elementwise
+            steps.append(_Step(node.op.kernel, args, concrete(node.attrs), results, within))
         self._outputs = [slots[node] for node in outputs]
         self._steps = _with_releases(steps, {*self._outputs, 0})
-        self.peak_bytes = _peak(steps, self._steps, order, slots)
+        self.peak_bytes = _peak(self._steps, order, slots)
         if limit is not None and self.peak_bytes > limit:
             largest = max(order, key=lambda node: node.elements)
             msg = (
@@ -62,81 +66,104 @@ class Plan:
             )
 
     def __call__(
-        self, inputs: Mapping[str, Array], after: Callable[[Any], Any] | None = None
+        self, inputs: Mapping[str, Array], disturb: Callable[[Any], Any] | None = None
     ) -> list[Array]:
         """Run it. The results may share memory with the inputs.
 
-        `after` is applied to every input and every kernel's result (to study rounding).
+        `disturb` is applied to every kernel's result (to study rounding), and to the arguments of kernels
+        that round on the way to their result, as sums and products of matrices do.
         """
         values = self._initial.copy()
         for slot, name in self._inputs:
-            values[slot] = inputs[name] if after is None else after(inputs[name])
+            values[slot] = inputs[name]
         with np.errstate(all="ignore"):
-            for kernel, args, attrs, results, releases in self._steps:
-                _store(values, results, kernel(*[values[i] for i in args], **attrs))
-                if after is not None:
-                    for _, slot in results:
-                        values[slot] = after(values[slot])
-                for slot in releases:
-                    values[slot] = None
+            _run(self._steps, values, disturb)
         return [np.asarray(values[slot]) for slot in self._outputs]
 
+    def partial(self, inputs: Mapping[str, Array], varying: str) -> Callable[..., Array]:
+        """The first output as a function of one input (and `disturb`, as above).
 
-    def partial(self, inputs: Mapping[str, Array], varying: str) -> Callable[[Array], Array]:
-        """The first output as a function of one input, all that doesn't depend on it computed once."""
-        moving = {slot for slot, name in self._inputs if name == varying}
+        What doesn't depend on that input is computed once, here.
+        """
+        starts = [slot for slot, name in self._inputs if name == varying]
+        moving = set(starts)
+        fixed, later = [], []
+        for step in self._steps:
+            if moving.isdisjoint(step.args):
+                fixed.append(step._replace(releases=()))
+            else:
+                moving.update(slot for _, slot in step.results)
+                later.append(step)
         values = self._initial.copy()
         for slot, name in self._inputs:
             values[slot] = inputs[name]
-        later = []
         with np.errstate(all="ignore"):
-            for kernel, args, attrs, results, _ in self._steps:
-                if moving.isdisjoint(args):
-                    _store(values, results, kernel(*[values[i] for i in args], **attrs))
-                else:
-                    moving.update(slot for _, slot in results)
-                    later.append((kernel, args, attrs, results))
-        starts = [slot for slot, name in self._inputs if name == varying]
+            _run(fixed, values, None)
         target = self._outputs[0]
+        needed = {target, *(slot for step in later for slot in step.args)}
+        values = [value if slot in needed else None for slot, value in enumerate(values)]
+        steps = _with_releases(later, {target, 0})
 
-        def function(x: Array) -> Array:
+        def function(x: Array, disturb: Callable[[Any], Any] | None = None) -> Array:
             current = values.copy()
             for slot in starts:
                 current[slot] = x
-            for kernel, args, attrs, results in later:
-                _store(current, results, kernel(*[current[i] for i in args], **attrs))
+            _run(steps, current, disturb)
             return np.asarray(current[target])
 
         return function
 
 
-def _store(values: list[Any], results: Sequence[tuple[int, int]], result: Any) -> None:
-    for output, slot in results:
-        values[slot] = result if output < 0 else result[output]
+class _Step(NamedTuple):
+    """One kernel call. Slot 0 stands for an argument that is left out.
+
+    `results` are pairs of the kernel's output (-1: its only one) and the slot it goes to; `rounds_within`
+    tells that more than the result is rounded; `releases` are the slots let go afterwards.
+    """
+
+    kernel: Callable[..., Any]
+    args: list[int]
+    attrs: dict[str, Any]
+    results: list[tuple[int, int]]
+    rounds_within: bool
+    releases: tuple[int, ...] = ()
 
 
-def _with_releases(steps: Sequence[Any], kept: set[int]) -> list[Any]:
+def _run(steps: Sequence[_Step], values: list[Any], disturb: Callable[[Any], Any] | None) -> None:
+    for kernel, slots, attrs, results, rounds_within, releases in steps:
+        args = [values[slot] for slot in slots]
+        if disturb is not None and rounds_within:
+            args = [disturb(arg) for arg in args]
+        result = kernel(*args, **attrs)
+        for output, slot in results:
+            one = result if output < 0 else result[output]
+            values[slot] = one if disturb is None else disturb(one)
+        for slot in releases:
+            values[slot] = None
+
+
+def _with_releases(steps: Sequence[_Step], kept: set[int]) -> list[_Step]:
     last: dict[int, int] = {}
-    for index, (_, args, _, results) in enumerate(steps):
-        for slot in (*args, *(slot for _, slot in results)):
+    for index, step in enumerate(steps):
+        for slot in (*step.args, *(slot for _, slot in step.results)):
             last[slot] = index
     releases: list[list[int]] = [[] for _ in steps]
     for slot, index in last.items():
         if slot not in kept:
             releases[index].append(slot)
-    return [(*step, tuple(released)) for step, released in zip(steps, releases, strict=True)]
+    return [
+        step._replace(releases=tuple(released))
+        for step, released in zip(steps, releases, strict=True)
+    ]
 
 
-def _peak(
-    steps: Sequence[Any], released: Sequence[Any], order: Sequence[Expr], slots: Mapping[Expr, int]
-) -> int:
+def _peak(steps: Sequence[_Step], order: Sequence[Expr], slots: Mapping[Expr, int]) -> int:
     """An upper estimate of the bytes alive at once: every array owns its memory, views too."""
     size = {slots[node]: node.elements * node.dtype.numpy.itemsize for node in order}
     alive = sum(size[slots[node]] for node in order if node.op is INPUT)
     peak = alive
-    for step, whole in zip(steps, released, strict=True):
-        alive += sum(size[slot] for _, slot in step[3])
+    for step in steps:
+        alive += sum(size[slot] for _, slot in step.results)
         peak = max(peak, alive)
-        alive -= sum(size.get(slot, 0) for slot in whole[4])
+        alive -= sum(size.get(slot, 0) for slot in step.releases)
     return peak
-

@@ -7,253 +7,308 @@ evaluated with nothing but tensors and PyTorch's functions in reach. What names 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import GradcheckError, Problem, Source
+from gradcheck_cli.lang.scan import MAX_DEPTH, flatten, too_deep, too_large
+from gradcheck_cli.lang.syntax import explain
 
-MAX_LENGTH = 100_000
-MAX_DEPTH = 200
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Set  # noqa: PYI025 -- the abstract one
+    from types import CodeType
+
 MAX_NODES = 20_000
 _MAX_BITS = 63
 
-_OPERATORS = (
-    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult),
-    *(ast.BitAnd, ast.BitOr, ast.BitXor, ast.USub, ast.UAdd, ast.Invert),
-    *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE),
-)
-_ALLOWED = (
-    *(ast.Name, ast.Load, ast.Constant, ast.Attribute, ast.Call, ast.keyword, ast.Subscript, ast.Slice),
-    *(ast.Tuple, ast.List, ast.BinOp, ast.UnaryOp, ast.Compare),
-    *_OPERATORS,
-)
-# What people try, what it is called, and what to write instead.
-_REFUSED: dict[type[ast.AST], tuple[str, str | None]] = {
-    ast.Lambda: ("a lambda", None),
-    ast.ListComp: ("a comprehension", "write it with tensor operations: `x * 2`"),
-    ast.SetComp: ("a comprehension", "write it with tensor operations: `x * 2`"),
-    ast.DictComp: ("a comprehension", "write it with tensor operations: `x * 2`"),
-    ast.GeneratorExp: ("a generator", "write it with tensor operations: `x.sum()`"),
-    ast.IfExp: ("a conditional expression", "use torch.where(condition, a, b)"),
-    ast.BoolOp: ("`and` or `or`", "use `&` and `|` on masks, each side in parentheses"),
-    ast.Not: ("`not`", "use `~` on a mask"),
-    ast.NamedExpr: ("an assignment", "name intermediate values under `let:`"),
-    ast.Starred: ("`*` before an argument", None),
-    ast.JoinedStr: ("an f-string", None),
-    ast.Dict: ("a dictionary", None),
-    ast.Set: ("a set", None),
-    ast.Is: ("`is`", "use `==`"),
-    ast.IsNot: ("`is not`", "use `!=`"),
-    ast.In: ("`in`", None),
-    ast.NotIn: ("`not in`", None),
-    ast.LShift: ("`<<`", None),
-    ast.RShift: ("`>>`", None),
-    ast.Await: ("`await`", None),
-    ast.Yield: ("`yield`", None),
-    ast.YieldFrom: ("`yield`", None),
+# The allow-list: each kind of node with its fields that hold nodes.
+_PARTS: dict[type[ast.AST], tuple[str, ...]] = {
+    ast.Name: (),
+    ast.Constant: (),
+    ast.Attribute: ("value",),
+    ast.Call: ("func", "args", "keywords"),
+    ast.keyword: ("value",),
+    ast.Subscript: ("value", "slice"),
+    ast.Slice: ("lower", "upper", "step"),
+    ast.Tuple: ("elts",),
+    ast.List: ("elts",),
+    ast.BinOp: ("left", "right"),
+    ast.UnaryOp: ("operand",),
+    ast.Compare: ("left", "comparators"),
+}
+OPERATORS: dict[type[ast.AST], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+    ast.MatMult: "@",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.USub: "-",
+    ast.UAdd: "+",
+    ast.Invert: "~",
+}
+# What people try: what it is called, what to write instead, and the parts that are read all the same.
+_TENSORS = "write it with tensor operations: `x * 2`, `x.sum()`"
+_REFUSED: dict[type[ast.AST], tuple[str, str | None, tuple[str, ...]]] = {
+    ast.Lambda: ("a lambda", _TENSORS, ()),
+    ast.ListComp: ("a comprehension", _TENSORS, ()),
+    ast.SetComp: ("a comprehension", _TENSORS, ()),
+    ast.DictComp: ("a comprehension", _TENSORS, ()),
+    ast.GeneratorExp: ("a generator", _TENSORS, ()),
+    ast.IfExp: (
+        "a conditional expression",
+        "use torch.where(condition, a, b)",
+        ("body", "test", "orelse"),
+    ),
+    ast.BoolOp: (
+        "`and` or `or`",
+        "use `&` and `|` on masks, each side in parentheses",
+        ("values",),
+    ),
+    ast.NamedExpr: ("an assignment", "name intermediate values under `let:`", ("value",)),
+    ast.Starred: ("`*` before an argument", "write the arguments one by one", ("value",)),
+    ast.JoinedStr: ("an f-string", None, ()),
+    ast.Dict: ("a dictionary", None, ("values",)),
+    ast.Set: ("a set", "write a list, in square brackets", ("elts",)),
+    ast.Await: ("`await`", None, ("value",)),
+    ast.Yield: ("`yield`", None, ()),
+    ast.YieldFrom: ("`yield`", None, ()),
+}
+REFUSED_PARTS = _PARTS | {kind: parts for kind, (_, _, parts) in _REFUSED.items()}
+_REFUSED_OPERATORS: dict[type[ast.AST], tuple[str, str | None]] = {
+    ast.Not: ("not", "use `~` on a mask"),
+    ast.Is: ("is", "use `==`"),
+    ast.IsNot: ("is not", "use `!=`"),
+    ast.In: ("in", "spell it out: `(x == a) | (x == b)`"),
+    ast.NotIn: ("not in", "spell it out: `(x != a) & (x != b)`"),
+    ast.LShift: ("<<", "multiply by a power of two"),
+    ast.RShift: (">>", "divide by a power of two"),
 }
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A validated expression: its text with positions, and its syntax tree."""
+    """An expression's syntax tree with its positions in the text.
+
+    `refused` holds the nodes that are not in the language, each with its problem; `build` reports them
+    together with what else is wrong, and `code` is only to be had where there are none. `names` are all
+    plain names in it, modules and functions included.
+    """
 
     source: Source
     tree: ast.expr
+    names: Set[str]
+    refused: Mapping[ast.AST, Problem]
+    flat: str = field(repr=False)
+    lead: int = 0
+
+    @cached_property
+    def code(self) -> CodeType:
+        """The tree compiled, for evaluation with names bound to tensors.
+
+        Raises GradcheckError where a part of it isn't in the language.
+        """
+        if self.refused:
+            raise GradcheckError(*self.refused.values())
+        with warnings.catch_warnings():
+            # Python warns of what `build` has refused already, such as a number that is called.
+            warnings.simplefilter("ignore")
+            try:
+                return compile(ast.Expression(self.tree), "<expression>", "eval")
+            except (RecursionError, MemoryError):
+                raise GradcheckError(too_deep(self.source, self.lead)) from None
 
     @cached_property
     def _characters(self) -> list[int] | None:
         """Byte offset to character offset (`ast` counts bytes); None where they are the same."""
-        text = self.source.text
-        if text.isascii():
+        if self.flat.isascii():
             return None
         table: list[int] = []
-        for index, char in enumerate(text):
-            table.extend([index] * len(char.encode("utf-8", "surrogatepass")))
-        return [*table, len(text)]
+        for index, char in enumerate(self.flat):
+            table.extend([index] * len(char.encode("utf-8")))
+        return [*table, len(self.flat)]
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Where `node` stands in the text, in characters."""
-        first: int = getattr(node, "col_offset", 0)
-        last: int = getattr(node, "end_col_offset", first + 1)
+        first: int = getattr(node, "col_offset", 0) + self.lead
+        last: int = getattr(node, "end_col_offset", first + 1 - self.lead) + self.lead
         table = self._characters
         return (first, last) if table is None else (table[first], table[last])
 
+    def between(self, left: ast.AST, right: ast.AST, symbol: str) -> tuple[int, int]:
+        """Where the operator between two operands stands."""
+        after = self.span(left)[1]
+        found = max(self.flat.find(symbol, after, self.span(right)[0]), after)
+        return found, found + len(symbol)
+
     def text(self, node: ast.AST) -> str:
         """The text of `node`."""
-        return slice_of(self.source.text, *self.span(node))
+        return shortened(self.flat[slice(*self.span(node))])
 
     def problem(
-        self,
-        code: str,
-        message: str,
-        node: ast.AST | tuple[int, int],
-        hint: str | None = None,
+        self, code: str, message: str, node: ast.AST | tuple[int, int], hint: str | None = None
     ) -> Problem:
         """A problem with the place of `node`."""
         start, end = node if isinstance(node, tuple) else self.span(node)
         return Problem(code, message, self.source.where(start, end), hint)
 
 
-def slice_of(text: str, start: int, end: int) -> str:
-    """A piece of text on one line, shortened for use in a message."""
-    piece = " ".join(text[start:end].split())
-    return piece if len(piece) <= 40 else piece[:37] + "..."  # noqa: PLR2004
+def shortened(text: str) -> str:
+    """A piece of an expression for use in a message, on one line and not long."""
+    piece = " ".join(text.split())
+    return piece if len(piece) <= 40 else piece[:37] + "..."
 
 
 def parse(source: Source) -> Formula:
-    """Read and validate an expression. Raises GradcheckError with everything that is wrong with it.
+    """Read an expression. Raises GradcheckError where the text isn't one of Python's.
 
-    >>> parse(Source("(x - y).pow(2).sum()")).tree.__class__.__name__
-    'Call'
+    >>> parse(Source("(x - y).pow(2).sum()")).names == {"x", "y"}
+    True
     """
-    text = source.text
-    if not text.strip():
-        raise GradcheckError(Problem("GC010", "the expression is empty", source.where(0)))
-    _bound(source)
-    flat = _one_line(text)
-    lead = len(flat) - len(flat.lstrip())
+    code, skeleton = flatten(source)
+    # Leading blanks would be an indentation error, parentheses around would shift positions.
+    bare = code.lstrip(" \t\f")
+    lead = len(code) - len(bare)
     try:
-        # Parentheses would shift positions; leading blanks would be an indentation error.
-        tree = ast.parse(flat.lstrip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(bare, mode="eval").body
     except SyntaxError as error:
-        raise GradcheckError(_syntax_problem(source, flat, lead, error)) from None
+        raise GradcheckError(explain(source, skeleton, error, lead)) from None
     except (RecursionError, MemoryError):
-        raise GradcheckError(_too_deep(source, 0)) from None
-    except ValueError as error:
-        raise GradcheckError(Problem("GC010", str(error), source.where(0))) from None
-    if lead:
-        for node in ast.walk(tree):
-            if hasattr(node, "col_offset"):
-                node.col_offset += lead
-                node.end_col_offset += lead  # type: ignore[attr-defined]
-    formula = Formula(source, tree)
-    problems = _validate(formula)
-    if problems:
-        raise GradcheckError(*problems)
+        raise GradcheckError(too_deep(source, lead)) from None
+    names: set[str] = set()
+    refused: dict[ast.AST, Problem] = {}
+    formula = Formula(source, tree, names, refused, code, lead)
+    _validate(formula, names, refused)
     return formula
 
 
-def _too_deep(source: Source, position: int) -> Problem:
-    return Problem(
-        "GC019",
-        f"the expression nests deeper than {MAX_DEPTH} levels",
-        source.where(position),
-        "name parts of it under `let:`",
-    )
+def _validate(formula: Formula, names: set[str], refused: dict[ast.AST, Problem]) -> None:
+    """Collect the names in the tree, and what in it isn't in the language.
+
+    Level by level, so that no depth is a problem. Raises GradcheckError for a tree too large.
+    """
+    level: list[Any] = [formula.tree]
+    depth = count = 0
+    while level:
+        depth += 1
+        count += len(level)
+        if depth > MAX_DEPTH:
+            raise GradcheckError(too_deep(formula.source, formula.span(level[0])[0]))
+        if count > MAX_NODES:
+            msg = f"the expression has more than {MAX_NODES} parts"
+            where = formula.source.where(formula.lead)
+            raise GradcheckError(Problem("GC019", msg, where, "name parts of it under `let:`"))
+        below: list[Any] = []
+        for node in level:
+            kind = type(node)
+            parts = _PARTS.get(kind)
+            if kind is ast.Name:
+                names.add(node.id)
+            problem = _refusal(formula, node) if parts is None or kind in _LOOKED_AT else None
+            if problem is not None:
+                refused[node] = problem
+            for part in REFUSED_PARTS.get(kind, ()) if parts is None else parts:
+                child = getattr(node, part)
+                if type(child) is list:
+                    below += child
+                elif child is not None:
+                    below.append(child)
+        level = below
 
 
-def _bound(source: Source) -> None:
-    """Refuse what would exhaust the parser: the text's length, and the depth of its brackets."""
-    text = source.text
-    if len(text) > MAX_LENGTH:
-        msg = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are read"
-        raise GradcheckError(Problem("GC019", msg, source.where(0), "name parts under `let:`"))
-    depth = 0
-    for position, char in enumerate(text):
-        if char in "([{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise GradcheckError(_too_deep(source, position))
-        elif char in ")]}":
-            depth -= 1
+# Kinds of the allow-list of which not every node is in the language.
+_LOOKED_AT = frozenset(
+    {ast.Name, ast.Constant, ast.Attribute, ast.Call, ast.keyword}
+    | {ast.BinOp, ast.UnaryOp, ast.Compare}
+)
 
 
-def _one_line(text: str) -> str:
-    """The same characters at the same places, line ends and comments blanked out."""
-    if "\n" not in text and "\r" not in text and "#" not in text:
-        return text
-    result, quote, comment = [], "", False
-    for char in text:
-        if char in "\r\n":
-            comment = False
-            result.append(" ")
-            continue
-        if comment:
-            result.append(" ")
-            continue
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char == "#":
-            comment = True
-            char = " "  # noqa: PLW2901
-        result.append(char)
-    return "".join(result)
-
-
-_ASSIGNMENT = "assignments are no part of an expression; name intermediate values under `let:`"
-
-
-def _syntax_problem(source: Source, flat: str, lead: int, error: SyntaxError) -> Problem:
-    start = max(0, (error.offset or 1) - 1) + lead
-    end = max(start + 1, (error.end_offset or 0) - 1 + lead)
-    message = error.msg.replace(". Maybe you meant '==' or ':=' instead of '='?", "")
-    message = message[0].lower() + message[1:]
-    hint = None
-    if "=" in flat and ("cannot assign" in message or message == "invalid syntax"):
-        head = flat.lstrip()[: start - lead + 1]
-        if "=" in head or "cannot assign" in message:
-            hint = _ASSIGNMENT
-    if "never closed" in message or "unexpected eof" in message:
-        hint = "add the missing bracket"
-    if "invalid character" in message or "non-printable" in message:
-        hint = "use ASCII operators: * - / and plain quotes"
-    if "too many nested" in message:
-        return _too_deep(source, start)
-    return Problem("GC010", message, source.where(min(start, len(flat) - 1), end), hint)
-
-
-def _validate(formula: Formula) -> list[Problem]:
-    """Everything in the tree that isn't in the language."""
-    problems: list[Problem] = []
-    pending: list[tuple[ast.AST, int, ast.AST]] = [(formula.tree, 1, formula.tree)]
-    count = 0
-    while pending:
-        node, depth, place = pending.pop()
-        count += 1
-        if hasattr(node, "col_offset"):
-            place = node
-        if depth > MAX_DEPTH or count > MAX_NODES:
-            return [_too_deep(formula.source, formula.span(place)[0])]
-        problem = _refusal(formula, node, place)
-        if problem is not None:
-            problems.append(problem)
-            continue
-        pending.extend((child, depth + 1, place) for child in ast.iter_child_nodes(node))
-    return sorted(problems, key=lambda p: (p.where.line or 0, p.where.column or 0) if p.where else (0, 0))
-
-
-def _refusal(formula: Formula, node: ast.AST, place: ast.AST) -> Problem | None:
-    if type(node) in _REFUSED:
-        what, hint = _REFUSED[type(node)]
-        return formula.problem("GC011", f"{what} is not part of the expression language", place, hint)
-    if not isinstance(node, _ALLOWED):
-        what = type(node).__name__
-        return formula.problem("GC011", f"{what} is not part of the expression language", place)
+def _refusal(formula: Formula, node: Any) -> Problem | None:
     match node:
         case ast.Constant(value=value):
             return _constant(formula, node, value)
         case ast.Name(id=name) | ast.Attribute(attr=name) if name.startswith("__"):
-            return formula.problem("GC011", f"`{name}` is not part of the language", node)
+            end = formula.span(node)[1]
+            message = f"`{shortened(name)}` is not part of the expression language"
+            return formula.problem("GC011", message, (end - len(name), end))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) not in OPERATORS:
+            return _operator(formula, op, left, right)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) not in OPERATORS:
+            return _operator(formula, op, left, right)
         case ast.Compare(ops=ops) if len(ops) > 1:
             hint = "write `(a < b) & (b < c)`"
             return formula.problem("GC011", "comparisons of tensors can't be chained", node, hint)
+        case ast.UnaryOp(op=op) if type(op) not in OPERATORS:
+            return _operator(formula, op, node, node)
         case ast.Call(func=func) if not isinstance(func, (ast.Name, ast.Attribute)):
             return formula.problem("GC011", "only functions and methods can be called", func)
-        case ast.keyword(arg=None):
-            return formula.problem("GC011", "`**` before an argument is not part of the language", place)
-        case _:
-            return None
+        case ast.Call(keywords=keywords) if len(keywords) > 1:
+            return _repeated(formula, keywords)
+        case ast.keyword(arg=str(name)) if name.startswith("__"):
+            start = formula.span(node)[0]
+            message = f"`{shortened(name)}` is not part of the expression language"
+            return formula.problem("GC011", message, (start, start + len(name)))
+        case ast.keyword(arg=None, value=value):
+            start = formula.span(value)[0]
+            message = "`**` before an argument is not part of the expression language"
+            return formula.problem("GC011", message, (max(0, start - 2), start))
+        case _ if type(node) not in _PARTS:
+            what, instead, _ = _REFUSED.get(type(node), ("this", None, ()))
+            message = f"{what} is not part of the expression language"
+            return formula.problem("GC011", message, node, instead)
+    return None
+
+
+def _repeated(formula: Formula, keywords: list[ast.keyword]) -> Problem | None:
+    """The first argument that is given by name twice."""
+    seen: set[str] = set()
+    for keyword in keywords:
+        name = keyword.arg
+        if name is not None and name in seen:
+            start = formula.span(keyword)[0]
+            message = f"the argument `{shortened(name)}` is given twice"
+            return formula.problem("GC014", message, (start, start + len(name)), "remove one")
+        seen.add(name or "")
+    return None
+
+
+def _operator(formula: Formula, op: ast.AST, left: ast.AST, right: ast.AST) -> Problem:
+    symbol, hint = _REFUSED_OPERATORS[type(op)]
+    start = formula.span(left)[0]
+    place = (
+        (start, start + len(symbol))
+        if left is right
+        else formula.between(left, right, symbol.partition(" ")[0])
+    )
+    message = f"`{symbol}` is not part of the expression language"
+    return formula.problem("GC011", message, place, hint)
 
 
 def _constant(formula: Formula, node: ast.AST, value: object) -> Problem | None:
     if isinstance(value, bytes):
-        return formula.problem("GC011", "bytes are not part of the expression language", node)
+        message = "bytes are not part of the expression language"
+        return formula.problem("GC011", message, node)
     if isinstance(value, complex):
-        return formula.problem("GC011", "complex numbers are not part of the language", node)
+        message = "complex numbers are not part of the expression language"
+        return formula.problem("GC011", message, node, "only real tensors are checked")
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
-        hint = "write it as a float: 1e30"
-        return formula.problem("GC019", "this number does not fit into 64 bits", node, hint)
+        return too_large(formula.source, *formula.span(node))
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        message = "this number is too large for a float"
+        return formula.problem("GC019", message, node, "write math.inf if that is meant")
     return None

@@ -7,14 +7,17 @@ an expression that a formula would repeat at length gets a name of its own (`let
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gradcheck_cli.ops  # noqa: F401  -- fills the table
+import gradcheck_cli.ops  # noqa: F401 -- fills the table
 from gradcheck_cli.dtypes import DType
 from gradcheck_cli.graph import CONST, INPUT, TABLE, Expr, Op, symbolic_sizes, topological
-from gradcheck_cli.schema import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gradcheck_cli.schema import Parameter
 
 # Binding strength in Python's grammar, weakest first.
 _COMPARE, _OR, _XOR, _AND, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(9)
@@ -56,9 +59,16 @@ def to_text(node: Expr, names: Mapping[Expr, str] | None = None) -> str:
     return _Printer(names or {}, share=False).print([node]).texts[0]
 
 
-def print_formulas(nodes: Sequence[Expr], names: Mapping[Expr, str] | None = None) -> Printed:
-    """Nodes as formulas, with `let` definitions for what they would repeat."""
-    return _Printer(names or {}, share=True).print(nodes)
+def print_formulas(
+    nodes: Sequence[Expr], names: Mapping[Expr, str] | None = None, taken: Iterable[str] = ()
+) -> Printed:
+    """Nodes as formulas, with `let` definitions for what they would repeat.
+
+    `taken` are names that mean something where the formulas will be read; none is used for anything else.
+    """
+    printer = _Printer(names or {}, share=True)
+    printer.taken.update(taken)
+    return printer.print(nodes)
 
 
 class _Printer:
@@ -126,7 +136,7 @@ class _Printer:
     @staticmethod
     def number(value: Any) -> tuple[str, int]:
         if isinstance(value, float) and not math.isfinite(value):
-            if value != value:  # noqa: PLR0124
+            if value != value:
                 return "math.nan", _ATOM
             return ("math.inf", _ATOM) if value > 0 else ("-math.inf", _UNARY)
         negative = not isinstance(value, bool) and math.copysign(1, value) < 0
@@ -137,8 +147,7 @@ class _Printer:
         """Whether all attributes have their defaults, so that an infix form says everything."""
         attributes = node.attributes
         return all(
-            p.is_tensor or same(attributes[p.name], p.default)
-            for p in node.op.signature.parameters
+            p.is_tensor or same(attributes[p.name], p.default) for p in node.op.signature.parameters
         )
 
     def infix(self, node: Expr, symbol: str) -> tuple[str, int]:
@@ -245,14 +254,22 @@ class _Printer:
         holes = [":"] * dim
         return f"{self.text(node.inputs[0], _ATOM)}[{', '.join([*holes, index])}]"
 
+    def number_text(self, value: Any) -> str:
+        """A whole number, symbolic or not."""
+        return self.text(value) if isinstance(value, Expr) else str(value)
+
     def write_select(self, node: Expr) -> str:
         x, attributes = node.inputs[0], node.attributes
-        return self.subscripted(node, attributes["dim"] % x.ndim, str(attributes["index"]))
+        return self.subscripted(
+            node, attributes["dim"] % x.ndim, self.number_text(attributes["index"])
+        )
 
     def write_slice(self, node: Expr) -> str:
         x, attributes = node.inputs[0], node.attributes
-        parts = ["" if attributes[k] is None else str(attributes[k]) for k in ("start", "end")]
-        text = ":".join(parts) + (f":{attributes['step']}" if attributes["step"] != 1 else "")
+        bounds = [attributes["start"], attributes["end"]]
+        if not same(attributes["step"], 1):
+            bounds.append(attributes["step"])
+        text = ":".join("" if bound is None else self.number_text(bound) for bound in bounds)
         return self.subscripted(node, attributes["dim"] % x.ndim, text)
 
     def write_index(self, node: Expr) -> str:
@@ -276,4 +293,3 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and a == b
-

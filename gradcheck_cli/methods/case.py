@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,12 +12,14 @@ from gradcheck_cli import dtypes
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.errors import GradcheckError, Problem, Source, did_you_mean
 from gradcheck_cli.graph import INPUT, Expr, t, topological, variable
-from gradcheck_cli.lang.build import build, names_in
+from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import Formula, parse
 from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.spec.sample import cotangent, sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradcheck_cli.methods.gradients import Array
     from gradcheck_cli.spec.check import Check
 
@@ -97,7 +98,9 @@ def prepare(check: Check) -> Case:
         raise GradcheckError(*problems)
     if not output.dtype.is_floating:
         message = f"the expression is of dtype {output.dtype.name}, which has no gradient"
-        problems.append(Problem("GC016", message, check.expression.where(), "make it floating-point"))
+        problems.append(
+            Problem("GC016", message, check.expression.where(), "make it floating-point")
+        )
     upstream = variable(UPSTREAM, output.shape)
     contraction: Expr | str = "ones"
     if isinstance(check.cotangent, Source):
@@ -126,7 +129,7 @@ def _build(
     """
     try:
         formula = parse(source)
-        if names_in(formula) & broken:
+        if formula.names & broken:
             return None, None
         return formula, build(formula, scope)
     except GradcheckError as error:
@@ -170,12 +173,14 @@ def _unused(
     manual: Mapping[str, Formula],
 ) -> list[Problem]:
     """Inputs that nothing uses, and checked ones that the expression doesn't."""
-    reached = {node.attributes["name"] for node in topological([output], sizes=True) if node.op is INPUT}
+    reached = {
+        node.attributes["name"] for node in topological([output], sizes=True) if node.op is INPUT
+    }
     named: set[str] = set()
     for formula in (expression, *let.values(), *manual.values()):
-        named |= names_in(formula)
+        named |= formula.names
     if isinstance(check.cotangent, Source):
-        named |= names_in(parse(check.cotangent))
+        named |= parse(check.cotangent).names
     problems = []
     for spec in check.inputs:
         if spec.name in reached or (spec.name not in check.wrt and spec.name in named):
@@ -187,4 +192,3 @@ def _unused(
         where = spec.source.where(0, len(spec.source.text))
         problems.append(Problem("GC021", message, where, hint))
     return problems
-

@@ -9,9 +9,10 @@ import numpy as np
 
 from gradcheck_cli.calculus.derive import derive, read_back
 from gradcheck_cli.engine.plan import Plan
+from gradcheck_cli.limits import memory_limit
+from gradcheck_cli.errors import GradcheckError
 from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.gradients import Estimate, Gradients
-from gradcheck_cli.limits import memory_limit
 
 if TYPE_CHECKING:
     from gradcheck_cli.methods.case import Case
@@ -24,11 +25,19 @@ def run(case: Case) -> Gradients:
     wrt = [case.variables[name] for name in case.wrt]
     printed = derive(case.output, wrt, case.upstream, names)
     scope = {**case.scope, UPSTREAM: case.upstream}
-    nodes = [read_back(formula, scope) for formula in printed]
+    formulas = {name: str(formula) for name, formula in zip(case.wrt, printed, strict=True)}
+    try:
+        nodes = [read_back(formula, scope) for formula in printed]
+    except GradcheckError as error:
+        return Gradients(
+            "derived",
+            formulas=formulas,
+            unavailable=f"the derived formula can't be read back, a bug in gradcheck: {error}",
+            seconds=perf_counter() - start,
+        )
     values = Plan(nodes, limit=memory_limit())(case.arrays)
     estimates = {}
     for name, value in zip(case.wrt, values, strict=True):
         shape = case.variables[name].shape
         estimates[name] = Estimate(np.broadcast_to(np.asarray(value, np.float64), shape))
-    formulas = {name: str(formula) for name, formula in zip(case.wrt, printed, strict=True)}
     return Gradients("derived", estimates, formulas=formulas, seconds=perf_counter() - start)

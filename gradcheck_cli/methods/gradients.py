@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Directional derivatives of one input, where there are too many elements to go one by one.
+
+    `direction(k)` is the k-th direction, of the input's shape: seeded random signs, times a magnitude per
+    element. `slopes[k]` is the derivative along it, off by at most `errors[k]`. `along` measures the
+    derivative in any other direction, and its error: bisection finds a wrong element with it.
+    """
+
+    slopes: Array
+    errors: Array
+    direction: Callable[[int], Array]
+    along: Callable[[Array], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """One gradient: float64, in its input's shape.
 
-    `error` is an elementwise bound on what the method itself may be off by (None: rounding only).
-    `low` and `high`, where not None, are the one-sided derivatives: between them every value is right.
-    `sampled` marks the elements that were computed, where not all were.
+    `error` is an elementwise bound on what the method itself may be off by (None: rounding only; infinite:
+    the method can't tell), and `scale` the sum of the absolute terms that an element is the sum of. `low`
+    and `high`, where not None, are the one-sided derivatives: where they differ is one of `kinks` places,
+    and every value between them is right. With `probes` the gradient is known along directions only, and
+    all its elements are NaN.
     """
 
     gradient: Array
@@ -25,7 +44,8 @@ class Estimate:
     low: Array | None = None
     high: Array | None = None
     kinks: int = 0
-    sampled: Array | None = None
+    scale: Array | None = None
+    probes: Probes | None = None
     note: str | None = None
 
 

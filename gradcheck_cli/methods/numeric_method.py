@@ -1,57 +1,61 @@
 """The gradient without any derivative rule: complex step where the graph is analytic, else differences.
 
-Complex step: Squire and Trapp, SIAM Review 40 (1998): Im f(x + ih) / h has no cancellation. Differences:
-central, at three step sizes, extrapolated (Richardson), each with an estimate of its error from the tableau
-and from the function's rounding; where that stays large, smaller steps, and at last the two one-sided slopes.
+Complex step: Squire and Trapp, SIAM Review 40 (1998): Im f(x + ih) / h has no cancellation. It is held to a
+central difference, so that a kernel which isn't analytic after all can't mislead it. Inputs too large to go
+through element by element are measured along a few random directions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradcheck_cli.engine.plan import Plan
-from gradcheck_cli.graph import INPUT, Expr, topological
-from gradcheck_cli.methods.case import UPSTREAM
-from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
+from gradcheck_cli.engine.rounding import disturbance
+from gradcheck_cli.graph import Expr, topological
 from gradcheck_cli.limits import memory_limit
+from gradcheck_cli.methods.case import UPSTREAM
+from gradcheck_cli.methods.differences import Slopes, noise_of, slopes_of
+from gradcheck_cli.methods.gradients import Array, Estimate, Gradients, Probes
+from gradcheck_cli.methods.sweep import EPS, Problem, Sweep, one_by_one, sweeps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck_cli.methods.case import Case
 
-_EPS = 2.0**-52
 # The imaginary step relative to the input: so small that its square vanishes beside 1.
 _COMPLEX_STEP = 2.0**-100
-# First steps of the three tableaus tried, relative to the input's magnitude.
-_FIRST_STEPS = (2.0**-6, 2.0**-13, 2.0**-20)
-# An estimate this good, relative to the gradient's size, needs no smaller step.
-_GOOD = 1e-8
-_SIDE_STEPS = (2.0**-22, 2.0**-26)
-# Rounding of a kernel's result, in units of its last place.
+# Rounding of a result that several kernels had a part in, in units of its last place.
 _KERNEL_ROUNDING = 4.0
-# Inputs with more elements than this are checked at a seeded sample of as many.
-MAX_ELEMENTS = 1024
-
-Function = Callable[[Array], Array]
+# The step of the difference that a complex step is held to, and how far they may lie apart: that step's
+# truncation is far below, a kink or a wrong kernel far above.
+_CHECK_STEP, _CHECK_SHARE = 2.0**-20, 2.0**-12
+# What going through all elements may cost, in elements computed; beyond it, probes. About a second.
+_AFFORDABLE = 2e8
+# A kernel call costs as much as this many elements.
+_CALL = 1000
+_DIFFERENCES_EVALUATIONS = 6
+_NOISE_DRAWS = 2
+PROBES = 8
 
 
 def run(case: Case) -> Gradients:
-    """Differentiate along every element of every checked input."""
+    """Differentiate along every element of every checked input, or along random directions."""
     start = perf_counter()
     output, weight = _before_reduction(case)
-    analytic = all(node.op.analytic or not node.args for node in topological([output]))
     plan = Plan([output], limit=memory_limit())
+    order = topological([output])
     estimates = {}
-    for name in case.wrt:
-        function = plan.partial(case.arrays, name)
-        path = _diagonal(output, case.variables[name])
-        problem = _Direction(function, case.arrays[name], weight, diagonal=path)
-        picked = _picked(case, name, diagonal=path)
-        estimates[name] = _complex_step(problem, picked) if analytic else _differences(problem, picked)
+    with np.errstate(all="ignore"):
+        for name in case.wrt:
+            x = case.variables[name]
+            problem = Problem(plan.partial(case.arrays, name), case.arrays[name], weight)
+            task = _Task(problem, output, x, _between(order, x), case.check.seed)
+            estimates[name] = task.estimate()
     value = Plan([case.output])(case.arrays)[0] if case.check.methods == ("numeric",) else None
     return Gradients("numeric", estimates, value, seconds=perf_counter() - start)
 
@@ -62,209 +66,171 @@ def _before_reduction(case: Case) -> tuple[Expr, Array]:
     Differences taken before the sum keep the rounding of the other terms out of them.
     """
     output, weight = case.output, case.arrays[UPSTREAM]
-    while output.op.name in ("sum", "mean") and output.ndim == 0 and output.inputs[0].dtype.is_floating:
+    while (
+        output.op.name in ("sum", "mean")
+        and output.ndim == 0
+        and output.inputs[0].dtype.is_floating
+        and output.inputs[0].elements
+    ):
         inner = output.inputs[0]
-        if output.op.name == "mean" and not inner.elements:
-            break
         scale = 1.0 if output.op.name == "sum" else 1.0 / inner.elements
         output, weight = inner, np.broadcast_to(weight * scale, inner.shape)
     return output, np.asarray(weight)
 
 
-def _diagonal(output: Expr, x: Expr) -> bool:
-    """Whether element i of the output depends on element i of the input alone.
-
-    True where all between them works element by element on arrays of one shape: then one evaluation
-    serves all elements at once.
-    """
-    if output.shape != x.shape:
-        return False
+def _between(order: Sequence[Expr], x: Expr) -> list[Expr]:
+    """The nodes that depend on `x`."""
     depends = {x}
-    for node in topological([output]):
-        if node.op is not INPUT and any(arg in depends for arg in node.inputs):
-            if not node.op.elementwise or any(
-                arg in depends and arg.shape != x.shape for arg in (node, *node.inputs)
-            ):
-                return False
+    found = []
+    for node in order:
+        if any(arg in depends for arg in node.inputs):
             depends.add(node)
-    return True
-
-
-def _picked(case: Case, name: str, *, diagonal: bool) -> Array | None:
-    """The flat indices to differentiate along; None for all at once."""
-    count = case.variables[name].elements
-    if diagonal:
-        return None
-    if count <= MAX_ELEMENTS:
-        return np.arange(count)
-    rng = np.random.default_rng(case.check.seed)
-    return np.sort(rng.choice(count, MAX_ELEMENTS, replace=False))
+            found.append(node)
+    return found
 
 
 @dataclass(frozen=True)
-class _Direction:
-    """A function of one input, its point, and the weights that its outputs are contracted with."""
+class _Task:
+    """The gradient of one input. `between` are the nodes between it and the output."""
 
-    function: Function
-    point: Array
-    weight: Array
-    diagonal: bool
+    problem: Problem
+    output: Expr
+    x: Expr
+    between: Sequence[Expr]
+    seed: int
 
-    def steps(self) -> Array:
-        """The magnitude of a step in each element: its own, or a typical one's where it is zero."""
-        size = np.abs(self.point)
-        finite = size[np.isfinite(size) & (size > 0)]
-        typical = float(np.median(finite)) if finite.size else 1.0
-        return np.where(size > typical * 1e-3, size, typical)
+    @property
+    def analytic(self) -> bool:
+        """Whether a complex number passes through: a mask decides by the real part."""
+        return all(node.op.analytic or node.dtype.kind == "b" for node in self.between)
 
-    def contract(self, values: Array) -> Array:
-        """Output changes to gradient: summed, or one by one where the Jacobian is diagonal."""
-        product = self.weight * values
-        return product if self.diagonal else np.asarray(product.sum())
+    def estimate(self) -> Estimate:
+        """By a complex step if that is confirmed, else by differences."""
+        if not self.x.elements or not self.between:
+            return Estimate(np.zeros(self.x.shape))
+        work = sum(node.elements + _CALL for node in self.between)
+        times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS
+        few = work * times * 2 * self.x.elements <= _AFFORDABLE
+        sweeps = sweeps_of(self.problem, self.output, self.x, self.between, group=few)
+        if work * times * len(sweeps) > _AFFORDABLE and len(sweeps) > PROBES:
+            return self._probes()
+        if self.analytic:
+            slopes = _together(sweeps, [_complex_step(self.problem, s) for s in sweeps])
+            if self._confirmed(sweeps, slopes).all():
+                return self._made(slopes, exact=True)
+        noise = self._noise()
+        slopes = _together(sweeps, [slopes_of(self.problem, s, noise) for s in sweeps])
+        if sweeps[0].labels is not None and not self._confirmed(sweeps, slopes).all():
+            # Elements that seemed not to meet do so after all, or some are at a kink.
+            sweeps = one_by_one(self.x.elements)
+            slopes = _together(sweeps, [slopes_of(self.problem, s, noise) for s in sweeps])
+        return self._made(slopes, exact=False)
 
-    def contract_sizes(self, values: Array) -> Array:
-        """The same of absolute values: what rounding of every term may add up to."""
-        product = np.abs(self.weight) * np.abs(values)
-        return product if self.diagonal else np.asarray(product.sum())
+    def _noise(self) -> Array:
+        function, point = self.problem.function, self.problem.point
+        disturbed = [
+            function(point, disturbance("float64", self.seed, draw, opposite=opposite))
+            for draw in range(_NOISE_DRAWS)
+            for opposite in (False, True)
+        ]
+        return noise_of(self.problem, disturbed)
 
-    def at(self, index: int | None, step: Any) -> Array:
-        """The outputs at the point moved by `step` in one element, or in all at once."""
-        if index is None:
-            return self.function(self.point + step)
-        moved = self.point.astype(np.result_type(self.point, type(step)), copy=True)
-        moved.reshape(-1)[index] += step
-        return self.function(moved)
+    def _made(self, slopes: Slopes, *, exact: bool) -> Estimate:
+        slope, error, low, high, scale = (array.reshape(self.x.shape) for array in slopes)
+        if exact:
+            return Estimate(slope, error, scale=scale)
+        kinks = int(np.count_nonzero(low < high))
+        return Estimate(slope, error, low, high, kinks, scale)
 
-
-def _targets(problem: _Direction, picked: Array | None) -> list[tuple[int | None, Any]]:
-    """Each differentiation to do: which element, and its magnitude."""
-    steps = problem.steps()
-    if picked is None:
-        return [(None, steps)]
-    flat = steps.reshape(-1)
-    return [(int(index), float(flat[index])) for index in picked]
-
-
-def _collect(
-    problem: _Direction, picked: Array | None, results: list[tuple[Any, ...]]
-) -> list[Array]:
-    """Results of all differentiations, as arrays in the input's shape."""
-    shape = problem.point.shape
-    width = len(results[0]) if results else 2
-    columns = []
-    for column in range(width):
-        if picked is None:
-            columns.append(np.broadcast_to(results[0][column], shape).astype(np.float64))
-            continue
-        whole = np.zeros(problem.point.size)
-        whole[picked] = [float(result[column]) for result in results]
-        columns.append(whole.reshape(shape))
-    return columns
-
-
-def _mask(problem: _Direction, picked: Array | None) -> Array | None:
-    if picked is None or picked.size == problem.point.size:
-        return None
-    mask = np.zeros(problem.point.size, bool)
-    mask[picked] = True
-    return mask.reshape(problem.point.shape)
-
-
-def _note(problem: _Direction, picked: Array | None) -> str | None:
-    if _mask(problem, picked) is None:
-        return None
-    assert picked is not None
-    return f"{picked.size} of {problem.point.size} elements, drawn by the seed"
-
-
-def _complex_step(problem: _Direction, picked: Array | None) -> Estimate:
-    results = []
-    with np.errstate(all="ignore"):
-        for index, size in _targets(problem, picked):
-            step = size * _COMPLEX_STEP
-            slopes = problem.at(index, 1j * step).imag / step
-            rounding = _EPS * _KERNEL_ROUNDING * problem.contract_sizes(slopes)
-            results.append((problem.contract(slopes), rounding))
-    gradient, error = _collect(problem, picked, results)
-    return Estimate(gradient, error, sampled=_mask(problem, picked), note=_note(problem, picked))
-
-
-def _differences(problem: _Direction, picked: Array | None) -> Estimate:
-    results = []
-    with np.errstate(all="ignore"):
-        base = problem.function(problem.point)
-        for index, size in _targets(problem, picked):
-            results.append(_element(problem, base, index, size))
-    gradient, error, low, high, kinks = _collect(problem, picked, results)
-    return Estimate(
-        gradient,
-        error,
-        low,
-        high,
-        int(kinks.sum()),
-        sampled=_mask(problem, picked),
-        note=_note(problem, picked),
-    )
-
-
-def _element(problem: _Direction, base: Array, index: int | None, size: Any) -> tuple[Any, ...]:
-    """Gradient, error, one-sided bounds and whether it is a kink, for one element or all at once."""
-    gradient = error = None
-    for first in _FIRST_STEPS:
-        slope, doubt = _tableau(problem, index, first * size)
-        if gradient is None or error is None:
-            gradient, error = slope, doubt
+    def _confirmed(self, sweeps: Sequence[Sweep], slopes: Slopes) -> Array:
+        """Whether a difference along a random direction is what the slopes say, for each label."""
+        first, sizes = sweeps[0], self.problem.sizes
+        away = sizes * _CHECK_STEP
+        if len(sweeps) > 1:
+            away = away * np.random.default_rng(self.seed).choice((-1.0, 1.0), away.size)
+        everything = slice(None)
+        above = self.problem.at(Sweep(everything, 1), away)
+        below = self.problem.at(Sweep(everything, 1), -away)
+        change = self.problem.weight * (above - below) / 2
+        products = slopes.slope * away
+        doubts = slopes.error * np.abs(away)
+        if first.count == 1:
+            expected, doubt = products.sum().reshape(1), doubts.sum().reshape(1)
         else:
-            better = doubt < error
-            gradient, error = np.where(better, slope, gradient), np.where(better, doubt, error)
-        if np.all(error <= _GOOD * np.abs(gradient)):
-            break
-    low, high, kink = gradient, gradient, np.zeros_like(gradient, bool)
-    unsure = ~(error <= 1e-5 * np.maximum(np.abs(gradient), 1e-8))
-    if np.any(unsure):
-        sides = _sides(problem, base, index, size)
-        kink = unsure & sides[2]
-        low, high = np.where(kink, sides[0], gradient), np.where(kink, sides[1], gradient)
-        gradient = np.where(kink, (low + high) / 2, gradient)
-        error = np.where(kink, sides[3], error)
-    return gradient, error, low, high, kink
+            expected = np.sum([products[s.moved] for s in sweeps], axis=0)
+            doubt = np.sum([doubts[s.moved] for s in sweeps], axis=0)
+        rounding = EPS * _KERNEL_ROUNDING * np.abs(self.problem.weight) * np.abs(above)
+        allowed = _CHECK_SHARE * first.gather(np.abs(change)) + first.gather(rounding) + doubt
+        return np.asarray(np.abs(first.gather(change) - expected) <= allowed)
+
+    def _probes(self) -> Estimate:
+        count, shape = self.x.elements, self.x.shape
+
+        def direction(k: int) -> Array:
+            signs = np.random.default_rng((self.seed, k)).integers(0, 2, count, np.int8)
+            return np.asarray((signs * 2.0 - 1.0) * self.problem.sizes).reshape(shape)
+
+        along = self._along()
+        measured = [along(direction(k)) for k in range(PROBES)]
+        slopes, errors = (np.array(column) for column in zip(*measured, strict=True))
+        return Estimate(
+            np.broadcast_to(np.nan, shape),
+            probes=Probes(slopes, errors, direction, along),
+            note=f"{PROBES} probes of {count} elements",
+        )
+
+    def _along(self) -> _Along:
+        along = _Along(self.problem, None)
+        if self.analytic:
+            everything = np.random.default_rng(self.seed).choice((-1.0, 1.0), self.x.elements)
+            line = along.line((everything * self.problem.sizes).reshape(self.x.shape))
+            task = _Task(line, self.output, self.x, self.between, self.seed)
+            sweeps = one_by_one(1)
+            if task._confirmed(sweeps, _complex_step(line, sweeps[0])).all():
+                return along
+        return _Along(self.problem, self._noise())
 
 
-def _tableau(problem: _Direction, index: int | None, step: Any) -> tuple[Array, Array]:
-    """Richardson's extrapolation of three central differences, and its error estimate."""
-    slopes, noise = [], np.asarray(0.0)
-    for halving in range(3):
-        # The step actually taken: what addition rounds away must not enter the quotient.
-        wide = _exact(problem, index, step / 2**halving)
-        above, below = problem.at(index, wide), problem.at(index, -wide)
-        slopes.append(problem.contract((above - below) / (2 * wide)))
-        size = (np.abs(above) + np.abs(below)) * (above != below)
-        noise = _EPS * _KERNEL_ROUNDING * problem.contract_sizes(size / (2 * wide))
-    once = [(4 * slopes[k + 1] - slopes[k]) / 3 for k in range(2)]
-    twice = (16 * once[1] - once[0]) / 15
-    return twice, np.abs(twice - once[1]) + noise
+@dataclass(frozen=True)
+class _Along:
+    """The derivative along any direction, and its error: by a complex step where there is no `noise`."""
+
+    problem: Problem
+    noise: Array | None
+
+    def line(self, direction: Array) -> Problem:
+        """The function of the one number t at 0, on the line through the point."""
+        point, function = self.problem.point, self.problem.evaluate
+        return Problem(lambda t: function(point + t * direction), np.zeros(1), self.problem.weight)
+
+    def __call__(self, direction: Array) -> tuple[float, float]:
+        line, sweep = self.line(direction), one_by_one(1)[0]
+        with np.errstate(all="ignore"):
+            found = (
+                _complex_step(line, sweep)
+                if self.noise is None
+                else slopes_of(line, sweep, self.noise)
+            )
+        # At a kink along a direction its elements can't be told apart.
+        kink = found.low[0] < found.high[0]
+        return float(found.slope[0]), np.inf if kink else float(found.error[0])
 
 
-def _exact(problem: _Direction, index: int | None, step: Any) -> Any:
-    point = problem.point if index is None else problem.point.reshape(-1)[index]
-    return (point + step) - point
+def _together(sweeps: Sequence[Sweep], results: Sequence[Slopes]) -> Slopes:
+    """The sweeps' results put in the input's order, flat."""
+    if len(sweeps) == 1:
+        return results[0]
+    rows = np.concatenate([np.stack(result) for result in results], axis=1)
+    if sweeps[0].count > 1:
+        ordered = np.empty_like(rows)
+        ordered[:, np.concatenate([sweep.moved for sweep in sweeps])] = rows
+        rows = ordered
+    return Slopes(*rows)
 
 
-def _sides(
-    problem: _Direction, base: Array, index: int | None, size: Any
-) -> tuple[Array, Array, Array, Array]:
-    """The lower and upper one-sided slope, whether they make a kink, and their uncertainty.
-
-    A kink has one-sided slopes that no longer depend on the step, and that differ from one another; a jump
-    has slopes that grow as the step shrinks.
-    """
-    ahead, behind = [], []
-    for step in _SIDE_STEPS:
-        wide = _exact(problem, index, step * size)
-        ahead.append(problem.contract((problem.at(index, wide) - base) / wide))
-        behind.append(problem.contract((base - problem.at(index, -wide)) / wide))
-    drift = np.maximum(np.abs(ahead[1] - ahead[0]), np.abs(behind[1] - behind[0]))
-    gap = np.abs(ahead[1] - behind[1])
-    scale = np.maximum(np.abs(ahead[1]), np.abs(behind[1]))
-    low, high = np.minimum(ahead[1], behind[1]), np.maximum(ahead[1], behind[1])
-    return low, high, (drift <= 1e-3 * scale) & (gap > 1e-3 * scale), drift + 1e-6 * scale
+def _complex_step(problem: Problem, sweep: Sweep) -> Slopes:
+    step = problem.sizes[sweep.moved] * _COMPLEX_STEP
+    change = problem.weight * problem.at(sweep, 1j * step).imag
+    slope = sweep.gather(change) / step
+    scale = sweep.gather(np.abs(change)) / step
+    return Slopes(slope, EPS * _KERNEL_ROUNDING * scale, slope, slope, scale)

@@ -5,10 +5,7 @@ It never reads the graph, so that what runs is what the person wrote. The only m
 
 from __future__ import annotations
 
-import ast
 import math
-import warnings
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -22,6 +19,8 @@ from gradcheck_cli.graph import TABLE
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from gradcheck_cli.lang.parse import Formula
     from gradcheck_cli.methods.case import Case
     from gradcheck_cli.spec.check import Check, InputSpec
@@ -58,7 +57,9 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
     if not value.requires_grad:
         return value, [torch.zeros_like(target) for target in targets]
     upstream = torch.from_numpy(case.arrays["grad"]).to(device, value.dtype)
-    found = torch.autograd.grad(value, targets, upstream, allow_unused=True)
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+        value, targets, upstream, allow_unused=True
+    )
     return value, [
         torch.zeros_like(target) if gradient is None else gradient
         for target, gradient in zip(targets, found, strict=True)
@@ -87,13 +88,9 @@ def evaluate_formula(formula: Formula, scope: Mapping[str, Any]) -> Any:
     The tree has passed `parse` and `build`: nothing but calls of known operators is left in it.
     """
     namespace: dict[str, Any] = {"__builtins__": _BUILTINS, **_MODULES}
-    for node in ast.walk(formula.tree):
-        if isinstance(node, ast.Name) and node.id not in scope and node.id not in _MODULES:
-            namespace[node.id] = _bare(node.id)
-    tree = ast.fix_missing_locations(ast.Expression(formula.tree))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return eval(compile(tree, "<expression>", "eval"), namespace, dict(scope))  # noqa: S307
+    for name in formula.names - scope.keys() - _MODULES.keys():
+        namespace[name] = _bare(name)
+    return eval(formula.code, namespace, dict(scope))  # noqa: S307 -- validated
 
 
 # torch.tensor() itself needs to import; no validated tree can name a builtin.
@@ -145,7 +142,9 @@ def require_device(name: str) -> torch.device:
         if not count:
             missing = "PyTorch finds no CUDA device here"
         elif (device.index or 0) >= count:
-            missing = f"there {'is' if count == 1 else 'are'} only {count} CUDA device{'s' * (count > 1)}"
+            missing = (
+                f"there {'is' if count == 1 else 'are'} only {count} CUDA device{'s' * (count > 1)}"
+            )
     elif device.type == "mps" and not torch.backends.mps.is_available():
         missing = "PyTorch finds no MPS device here"
     elif device.type not in ("cpu", "cuda", "mps"):
@@ -153,7 +152,5 @@ def require_device(name: str) -> torch.device:
     if missing:
         message = f"the device `{name}` is not available: {missing}"
         hint = "`gradcheck doctor` lists the devices; --device cpu always works"
-        raise GradcheckError(
-            Problem("GC302", message, hint=hint, exit_code=ExitCode.CANNOT_RUN)
-        )
+        raise GradcheckError(Problem("GC302", message, hint=hint, exit_code=ExitCode.CANNOT_RUN))
     return device

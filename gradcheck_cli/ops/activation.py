@@ -69,7 +69,13 @@ def activation(
         doc=f"The same as {name}; inplace=True is refused.",
         define=define,
         on=("F",),
-        samples=(Sample(_IN_PLACE.get(name, f"F.{name}(x, inplace=False)"), x=(3,)),),
+        samples=(
+            Sample(
+                _IN_PLACE.get(name, f"F.{name}(x, inplace=False)"),
+                x=(3,),
+                grad=all(sample.grad for sample in op.samples),
+            ),
+        ),
     )
 
 
@@ -140,10 +146,18 @@ def _gelu_vjp(g: Expr, out: Expr, x: Expr, approximate: str) -> Any:
     return g * (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * inner)
 
 
+def _gelu_definition(x: Expr, approximate: str) -> Expr:
+    if approximate == "none":
+        return 0.5 * x * (1 + (x * _ROOT_HALF).erf())
+    tanh: Expr = (_ROOT_2_OVER_PI * (x + _CUBIC * x**3)).tanh()
+    return 0.5 * x * (1 + tanh)
+
+
 activation(
     "gelu(Tensor input, *, str approximate='none')",
     _gelu,
     _gelu_vjp,
+    define=_gelu_definition,
     infer=_gelu_type,
     inplace=False,
     doc="x times the normal distribution's cumulative probability of x.",

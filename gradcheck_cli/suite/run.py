@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.rounding import SMALLEST_STEP, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
 from gradcheck_cli.methods import applicable, run
 from gradcheck_cli.methods.case import Case, prepare
-from gradcheck_cli.methods.engine_method import plan_of
+from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.schema import Invalid
-from gradcheck_cli.spec.check import Check
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.diagnose import Suspect, diagnose
 from gradcheck_cli.verdict.judge import Verdict, judge
 from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gradcheck_cli.engine.plan import Plan
+    from gradcheck_cli.spec.check import Check
 
 
 def iter_outcomes(checks: Iterable[Check]) -> Iterator[CheckOutcome]:
@@ -51,10 +54,7 @@ def run_check(check: Check) -> CheckOutcome:
         outcome = _judged(outcome, prepare(check))
     except GradcheckError as error:
         first, *others = error.problems
-        if others:
-            listed = "".join(f"\nalso: {problem.message}" for problem in others)
-            first = replace(first, message=first.message + listed)
-        outcome = replace(outcome, error=first)
+        outcome = replace(outcome, error=first, also=tuple(others))
     except Invalid as error:
         # A kernel refused a value: an index out of range, a matrix that isn't positive definite.
         where = check.expression.where(0, len(check.expression.text))
@@ -62,7 +62,9 @@ def run_check(check: Check) -> CheckOutcome:
         outcome = replace(outcome, error=problem)
     except MemoryError:
         problem = Problem(
-            "GC303", "the check ran out of memory", hint="use smaller shapes",
+            "GC303",
+            "the check ran out of memory",
+            hint="use smaller shapes",
             exit_code=ExitCode.CANNOT_RUN,
         )
         outcome = replace(outcome, error=problem)
@@ -71,7 +73,7 @@ def run_check(check: Check) -> CheckOutcome:
 
 def reproduce(check: Check) -> str:
     """The command line that runs this check alone."""
-    if check.file is None or check.file == "-":
+    if check.file is None or check.file == "<stdin>":
         return ""
     target = shlex.quote(f"{check.file}::{check.id.partition('::')[2] or check.name}")
     return f"gradcheck compare {target} --seed {check.seed} --device {check.device} --dtype {check.dtype}"
@@ -101,7 +103,11 @@ def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
         for position, verdict in enumerate(verdicts, start=1)
         for method in verdict.outcome.outliers
     ]
-    diagnoses += _refusals(results)
+    refusals = _refusals(results)
+    if refusals:
+        # A method that was asked for and could not run: the others' agreement is no full pass.
+        statuses.append("inconclusive")
+    diagnoses += refusals
     outcome = replace(
         outcome,
         status=_worst(statuses),
@@ -139,7 +145,7 @@ class _Rounding:
         """The spread of output `position`: 0 is the value, then the gradients in order."""
         if dtype not in self._measured:
             if self._plan is None:
-                self._plan = plan_of(self._case)
+                self._plan = rounding_plan(self._case)
             spreads = spread(self._plan, self._case.arrays, dtype, self._case.check.seed)
             self._measured[dtype] = spreads
         return self._measured[dtype][position]
@@ -168,9 +174,13 @@ def _compare_values(
         return None
     ours, theirs = (np.asarray(values[m], np.float64) for m in ("engine", "torch"))
     if ours.shape != theirs.shape:
-        return Diagnosis("GC206", f"the value has shape {ours.shape} by the engine, {theirs.shape} by PyTorch")
+        return Diagnosis(
+            "GC206", f"the value has shape {ours.shape} by the engine, {theirs.shape} by PyTorch"
+        )
     comparison = compare(
-        ("engine", "torch"), (Estimate(ours), Estimate(theirs)), _allowances(case.check, rounding, 0)
+        ("engine", "torch"),
+        (Estimate(ours), Estimate(theirs)),
+        _allowances(case.check, rounding, 0),
     )
     if comparison.agree:
         return None
@@ -191,7 +201,9 @@ def _explain(
 ) -> Diagnosis:
     """The diagnosis of one outlier."""
     outcome = verdict.outcome
-    estimates = {r.method: r.estimates[outcome.input] for r in results if outcome.input in r.estimates}
+    estimates = {
+        r.method: r.estimates[outcome.input] for r in results if outcome.input in r.estimates
+    }
     assert outcome.reference is not None
     reference = estimates[outcome.reference]
 
@@ -246,4 +258,3 @@ def _expected(outcome: CheckOutcome, check: Check) -> CheckOutcome:
         message = "expected to fail, but every gradient agrees"
     diagnoses = (*outcome.diagnoses, Diagnosis("GC026", message))
     return replace(outcome, status="failed", diagnoses=diagnoses)
-

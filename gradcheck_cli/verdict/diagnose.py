@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.errors import Where
 from gradcheck_cli.verdict.outcome import Diagnosis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gradcheck_cli.errors import Where
 
 Array = npt.NDArray[Any]
 
@@ -84,11 +87,13 @@ def _hypotheses(suspect: Suspect) -> Iterator[_Hypothesis]:
 
 def _transposed(suspect: Suspect) -> Iterator[_Hypothesis]:
     wrong, text = suspect.gradient, suspect.text
-    if wrong.ndim < 2 or wrong.shape[-1] != wrong.shape[-2]:  # noqa: PLR2004
+    if wrong.ndim < 2 or wrong.shape[-1] != wrong.shape[-2]:
         return
-    suffix = ".T" if wrong.ndim == 2 else ".mT"  # noqa: PLR2004
+    suffix = ".T" if wrong.ndim == 2 else ".mT"
     turned = np.swapaxes(wrong, -1, -2)
-    yield _Hypothesis("GC103", "the gradient is transposed", turned, text and _parenthesised(text) + suffix)
+    yield _Hypothesis(
+        "GC103", "the gradient is transposed", turned, text and _parenthesised(text) + suffix
+    )
     if text is not None and suspect.evaluate is not None:
         for swapped in _swaps(text):
             value = suspect.evaluate(swapped)

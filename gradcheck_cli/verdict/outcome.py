@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradcheck_cli.errors import Problem, Where
 
 Status = Literal["passed", "failed", "inconclusive", "error", "skipped"]
@@ -74,7 +75,8 @@ class CheckOutcome:
     """One check's end. `value` is the expression's forward value by method (its sum, where no scalar).
 
     `reproduce` is the command line that runs this check alone. `manual` maps inputs to where their
-    manual formula stands. `expected_failure` marks a check with `expect: fail`: its gradients disagree, and
+    manual formula stands. `error` is the first problem of a check that could not run, `also` are the
+    others. `expected_failure` marks a check with `expect: fail`: its gradients disagree, and
     `passed` then means that they did as expected.
     """
 
@@ -93,5 +95,6 @@ class CheckOutcome:
     diagnoses: tuple[Diagnosis, ...] = ()
     manual: Mapping[str, Where] = field(default_factory=dict)
     error: Problem | None = None
+    also: tuple[Problem, ...] = ()
     expected_failure: bool = False
     reproduce: str = ""

@@ -432,3 +432,13 @@ def test_integers_are_promoted_or_refused_as_in_pytorch(op: Op, dtype: str) -> N
     value = case.plan(arrays)[0]
     assert value.dtype == case.expr.dtype.numpy
     close(value, reference.numpy(), sample.expression, 1e-10, 1e-12)
+
+
+def test_hardsigmoid_has_the_slope_that_pytorch_rounds() -> None:
+    """Its samples can't be held to PyTorch's gradient, which is 3e-8 off, so differences have to do."""
+    op = TABLE.by_name["hardsigmoid"]
+    inside = Sample("F.hardsigmoid(x)", x=In((3,), -2.5, 2.5))
+    outside = Sample("F.hardsigmoid(x)", x=In(value=[-4.0, 5.0, 3.5]))
+    for sample in (inside, outside):
+        gradient_against_differences(Case(op, sample))
+    assert Case(op, inside).slope != 0

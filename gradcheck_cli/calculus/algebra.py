@@ -1,0 +1,311 @@
+"""Rewrites of arithmetic: numbers, signs, like terms, divisions by sizes, masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_cli.calculus.patterns import (
+    Number,
+    coefficient,
+    filling,
+    is_op,
+    moderate,
+    number,
+    pair,
+    replaced,
+    scaled,
+    static_divisor,
+    whole,
+)
+from gradcheck_cli.graph import Expr, infix, make, t
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _plain_sum(node: Expr) -> bool:
+    return node.attributes.get("alpha", 1) == 1
+
+
+# Products.
+
+
+def numbers_first(node: Expr) -> Expr | None:
+    """`x * 2 -> 2 * x`, `2.0 * x -> 2 * x`; sizes likewise."""
+    left, right = pair(node)
+    if right.value is not None and left.value is None:
+        return right * left
+    value = number(left)
+    if value is not None and right.dtype.is_floating and right.value is None:
+        short = whole(value)
+        return short * right if type(short) is not type(value) else None
+    return None
+
+
+def multiply_by_one(node: Expr) -> Expr | None:
+    """`1 * x -> x`, `-1 * x -> -x`; a tensor of ones leaves the other factor, expanded."""
+    left, right = pair(node)
+    value = number(left)
+    if value is not None and right.value is None:
+        return right if value == 1 else -right if value == -1 else None
+    for one, other in ((left, right), (right, left)):
+        if filling(one) == 1.0 and other.value is None and one.shape == node.shape:
+            expanded: Expr = other.expand(one.attributes["size"])
+            return expanded
+    return None
+
+
+def multiply_by_size(node: Expr) -> Expr | None:
+    """`(2 / n) * x -> 2 * x / n`, `(-n) * x -> -(n * x)`, for a size n."""
+    left, right = pair(node)
+    if left.value is None or right.value is not None:
+        return None
+    if is_op(left, "div"):
+        top, bottom = pair(left)
+        return infix("mul", top, right) / bottom
+    return -(left.inputs[0] * right) if is_op(left, "neg") else None
+
+
+def collect_factors(node: Expr) -> Expr | None:
+    """`2 * (3 * x) -> 6 * x`, `x * (2 * y) -> 2 * (x * y)`, `-x * y -> -(x * y)`."""
+    left, right = pair(node)
+    if left.value is not None:
+        value = number(left)
+        factor, rest = coefficient(right)
+        if value is None or factor == 1 or not moderate(value * factor):
+            return None
+        return scaled(value * factor, rest)
+    (first, x), (second, y) = coefficient(left), coefficient(right)
+    if first == second == 1 or not moderate(first * second):
+        return None
+    return scaled(first * second, infix("mul", x, y))
+
+
+def multiply_by_reciprocal(node: Expr) -> Expr | None:
+    """`(1 / s) * x -> x / s`."""
+    left, right = pair(node)
+    for inverse, other in ((left, right), (right, left)):
+        if is_op(inverse, "div") and number(inverse.inputs[0]) == 1 and other.value is None:
+            return other / inverse.inputs[1]
+    return None
+
+
+def divide_last(node: Expr) -> Expr | None:
+    """Division by a number last: `(g / n) * x -> (g * x) / n`."""
+    left, right = pair(node)
+    if left.value is not None and number(left) is None:
+        return None  # a size stays beside what it multiplies
+    (x, first), (y, second) = static_divisor(left), static_divisor(right)
+    if first is not None:
+        return infix("mul", x, right) / first
+    if second is not None:
+        return infix("mul", left, y) / second
+    return None
+
+
+# Quotients.
+
+
+def divide(node: Expr) -> Expr | None:
+    """`x / 1 -> x`, `x / (2 * y) -> 0.5 * (x / y)`, `2 * x / 4 -> x / 2`, `1.0 / x -> 1 / x`."""
+    top, bottom = pair(node)
+    by = number(bottom)
+    if by == 1 and top.dtype is node.dtype:
+        return top
+    value = number(top)
+    real = bottom.dtype.is_floating or bottom.value is not None
+    if value is not None and real and type(whole(value)) is not type(value):
+        return infix("div", whole(value), bottom)
+    above, x = coefficient(top) if value is None else (value, top)
+    if by is not None:
+        return _cancelled(above, x, by) if value is None else None
+    below, y = coefficient(bottom)
+    if below == 1:
+        return None
+    ratio = above / below
+    if not moderate(ratio) or (ratio * below != above):
+        return None
+    return infix("div", whole(ratio), y) if value is not None else scaled(ratio, infix("div", x, y))
+
+
+def _cancelled(above: Number, x: Expr, by: Number) -> Expr | None:
+    """`above * x / by` with the common factor gone, where one divides the other."""
+    if above in (1, -1) or not moderate(by):
+        return None
+    if above % by == 0:
+        return scaled(whole(above / by), x)
+    return x / whole(by / above) if by % above == 0 else None
+
+
+def divide_by_size_last(node: Expr) -> Expr | None:
+    """`x / n / y -> x / y / n`, where n is a number or a size and y isn't."""
+    top, bottom = pair(node)
+    x, by = static_divisor(top)
+    return (x / bottom) / by if by is not None and bottom.value is None else None
+
+
+# Signs and sums.
+
+
+def negate(node: Expr) -> Expr | None:
+    """`-(-x) -> x`, `-(2 * x) -> -2 * x`, `-(a - b) -> b - a`, `-(x / n) -> -x / n`."""
+    inner = node.inputs[0]
+    if inner.value is not None:
+        return None
+    factor, rest = coefficient(inner)
+    if factor != 1:
+        return scaled(-factor, rest)
+    if is_op(inner, "sub") and _plain_sum(inner):
+        left, right = pair(inner)
+        return infix("sub", right, left)
+    if is_op(inner, "div"):
+        top, bottom = pair(inner)
+        return infix("div", -top if number(top) is None else -top.value, bottom)  # type: ignore[operator]
+    return None
+
+
+def add_signed(node: Expr) -> Expr | None:
+    """`a + -b -> a - b`, `a - -2 * b -> a + 2 * b`, `-a + b -> b - a`."""
+    if not _plain_sum(node):
+        return None
+    left, right = pair(node)
+    adding = is_op(node, "add")
+    factor, rest = coefficient(right)
+    if factor < 0:
+        return infix("sub" if adding else "add", left, scaled(-factor, rest))
+    if adding and (value := number(right)) is not None and value < 0:
+        return infix("sub", left, -value)
+    factor, rest = coefficient(left)
+    if adding and factor < 0:
+        return infix("sub", right, scaled(-factor, rest))
+    return None
+
+
+def add_nothing(node: Expr) -> Expr | None:
+    """`torch.zeros_like(x) + y -> y`, expanded where it is smaller; `x - 0 -> x`."""
+    if not _plain_sum(node):
+        return None
+    left, right = pair(node)
+    for zero, other in ((left, right), (right, left)):
+        if is_op(node, "sub") and zero is left:
+            continue
+        if number(zero) == 0 and other.value is None:
+            return other
+        if filling(zero) == 0.0 and other.value is None:
+            if other.shape == node.shape:
+                return other
+            if zero.shape == node.shape:
+                expanded: Expr = other.expand(zero.attributes["size"])
+                return expanded
+    return None
+
+
+def collect_terms(node: Expr) -> Expr | None:
+    """`x + x -> 2 * x`, `2 * x - 3 * x -> -x`, `a / n + b / n -> (a + b) / n`."""
+    if not _plain_sum(node):
+        return None
+    left, right = pair(node)
+    (first, x), (second, y) = coefficient(left), coefficient(right)
+    if x is y and x.value is None:
+        total = first + second if is_op(node, "add") else first - second
+        if moderate(total):
+            return scaled(total, x)
+    (x, by), (y, also) = static_divisor(left), static_divisor(right)
+    if by is not None and by is also:
+        return infix(node.op.name, x, y) / by
+    return None
+
+
+# Linear operators let numbers, signs and divisions by sizes out.
+
+_LINEAR = (
+    *("unsqueeze", "squeeze", "reshape", "flatten", "permute", "transpose", "T", "mT", "sum", "mean"),
+    *("sum_to_size", "cumsum", "flip", "roll", "diagonal", "diag_embed", "select", "slice", "index"),
+    *("gather", "index_select", "trace", "tril", "triu"),
+)
+_MULTILINEAR = ("matmul", "outer", "einsum", "cross")
+
+
+def pull_out(node: Expr) -> Expr | None:
+    """`(2 * x).T -> 2 * x.T`, `A @ (x / n) -> (A @ x) / n`."""
+    if node.dtype.kind != "f":
+        return None
+    positions = len(node.args) if node.op.name in _MULTILINEAR else 1
+    for position in range(positions):
+        arg = node.args[position]
+        if arg is None or arg.value is not None:
+            continue
+        factor, rest = coefficient(arg)
+        if factor != 1:
+            return scaled(factor, _with(node, position, rest))
+        rest, by = static_divisor(arg)
+        if by is not None:
+            return _with(node, position, rest) / by
+    return None
+
+
+def _with(node: Expr, position: int, new: Expr) -> Expr:
+    made: Expr = make(node.op, replaced(node.args, position, new), node.attributes)
+    return made
+
+
+# Masks.
+
+
+def scale_choice(node: Expr) -> Expr | None:
+    """`2 * torch.where(m, a, 0.0) -> torch.where(m, 2 * a, 0.0)`."""
+    left, right = pair(node)
+    value = number(left)
+    if value is None or not moderate(value) or not is_op(right, "where"):
+        return None
+    mask, *branches = right.inputs
+    if not any(number(branch) == 0 for branch in branches):
+        return None
+    chosen: Expr = t.where(mask, *(_times(value, branch) for branch in branches))
+    return chosen
+
+
+def _times(value: Number, branch: Expr) -> Any:
+    if number(branch) == 0:
+        return branch
+    return infix("mul", value, branch)
+
+
+def merge_choices(node: Expr) -> Expr | None:
+    """`torch.where(m, a, 0.0) + torch.where(m, 0.0, b) -> torch.where(m, a, b)`."""
+    left, right = pair(node)
+    if not (_plain_sum(node) and is_op(left, "where") and is_op(right, "where")):
+        return None
+    (mask, *first), (other, *second) = left.inputs, right.inputs
+    if mask is not other:
+        return None
+    merged = []
+    for a, b in zip(first, second, strict=True):
+        if number(b) == 0:
+            merged.append(a)
+        elif number(a) == 0:
+            merged.append(b if is_op(node, "add") else infix("neg", b))
+        else:
+            return None
+    chosen: Expr = t.where(mask, *merged)
+    return chosen
+
+
+def first_power(node: Expr) -> Expr | None:
+    """`x ** 1 -> x`."""
+    left, right = pair(node)
+    return left if number(right) == 1 else None
+
+
+REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
+    "mul": (
+        *(numbers_first, multiply_by_one, multiply_by_size, collect_factors, divide_last, multiply_by_reciprocal),
+        scale_choice,
+    ),
+    "div": (divide, divide_by_size_last),
+    "neg": (negate,),
+    "add": (add_nothing, collect_terms, merge_choices, add_signed),
+    "sub": (add_nothing, collect_terms, merge_choices, add_signed),
+    "pow": (first_power,),
+    **dict.fromkeys((*_LINEAR, *_MULTILINEAR), (pull_out,)),
+}

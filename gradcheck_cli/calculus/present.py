@@ -1,0 +1,68 @@
+"""The last pass: of forms with the same value, the one that a person would write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_cli.calculus.patterns import is_op, number, pair
+from gradcheck_cli.graph import Expr, infix, t
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def without_parentheses(node: Expr) -> Expr | None:
+    """`2 * (a * b) -> 2 * a * b`, `2 * (A @ x) -> 2 * A @ x`: the number goes to the first factor."""
+    left, right = pair(node)
+    if number(left) is None or not is_op(right, "mul", "matmul"):
+        return None
+    first, second = pair(right)
+    return infix(right.op.name, left * first, second) if first.value is None else None
+
+
+def sign_first(node: Expr) -> Expr | None:
+    """`-(a * b) -> -a * b`, `-(A @ x) -> -A @ x`."""
+    inner = node.inputs[0]
+    if not is_op(inner, "mul", "matmul"):
+        return None
+    first, second = pair(inner)
+    return infix(inner.op.name, -first, second) if first.value is None else None
+
+
+def square(node: Expr) -> Expr | None:
+    """`x * x -> x ** 2`, which rounds in the same way."""
+    left, right = pair(node)
+    return left**2 if left is right and left.value is None and left.dtype.is_floating else None
+
+
+def name_filled(node: Expr) -> Expr | None:
+    """`torch.full(x.shape, 0.0) -> torch.zeros_like(x)`, `torch.full((3,), 1.0) -> torch.ones(3)`."""
+    size, value = node.attributes["size"], node.attributes["fill_value"]
+    owner = _owner(size)
+    if owner is not None and owner.dtype is node.dtype:
+        like = {0.0: t.zeros_like, 1.0: t.ones_like}.get(_literal(value))
+        named: Expr = t.full_like(owner, value) if like is None else like(owner)
+        return named
+    make = {0.0: t.zeros, 1.0: t.ones}.get(_literal(value))
+    plain: Expr | None = None if make is None else make(size)
+    return plain
+
+
+def _literal(value: Any) -> Any:
+    return None if isinstance(value, Expr) else value
+
+
+def _owner(size: tuple[Any, ...]) -> Expr | None:
+    """The tensor of which `size` is the whole shape."""
+    first = size[0] if size else None
+    if not isinstance(first, Expr) or not is_op(first, "size"):
+        return None
+    owner = first.inputs[0]
+    return owner if size == tuple(owner.size(d) for d in range(owner.ndim)) else None
+
+
+REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
+    "mul": (square, without_parentheses),
+    "neg": (sign_first,),
+    "full": (name_filled,),
+}

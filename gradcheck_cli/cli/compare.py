@@ -1,0 +1,63 @@
+"""`gradcheck compare`: the main job."""
+
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="Spec files, folders, globs, FILE::NAME for one check, or - for stdin.",
+            show_default=False,
+        ),
+    ],
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Of torch, engine, manual, derived, numeric."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps, for torch.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Of float64, float32, float16, bfloat16."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the samples.")] = None,
+    rtol: Annotated[float | None, typer.Option(metavar="X", help="Relative tolerance.")] = None,
+    atol: Annotated[float | None, typer.Option(metavar="X", help="Absolute tolerance.")] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the JSON report; - for stdout (what people read then goes to stderr).",
+        ),
+    ] = None,
+    keyword: Annotated[
+        str | None,
+        typer.Option("-k", metavar="TEXT", help="Only checks with TEXT in their id or tags."),
+    ] = None,
+    exitfirst: Annotated[
+        bool, typer.Option("-x", "--exitfirst", help="Stop at the first check that is not right.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Count an inconclusive check as failed.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="The full story of every check.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Only what is not right, and the summary.")
+    ] = False,
+) -> int:
+    """Check gradients: every method's against every other's."""
+    from gradcheck_cli.cli.options import Overrides, misused
+    from gradcheck_cli.cli.running import Run
+
+    if verbose and quiet:
+        misused("-v and -q contradict each other", "give one of them")
+    overrides = Overrides.of(methods, device, dtype, seed, rtol, atol)
+    run = Run(json=json, strict=strict, exitfirst=exitfirst, verbosity=verbose - quiet)
+    return run(files, overrides, keyword)

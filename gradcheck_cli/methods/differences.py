@@ -1,0 +1,182 @@
+"""Central differences at several step sizes, extrapolated (Richardson), with an honest error estimate.
+
+The estimate comes from the tableau and from the function's noise, which is measured (after Moré and Wild,
+Estimating Computational Noise, SIAM J. Sci. Comput. 33, 2011). Kinks show as one-sided slopes that stay
+apart as the step shrinks. What can't be told has an infinite error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_cli.methods.sweep import EPS, power_of_two
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck_cli.methods.gradients import Array
+    from gradcheck_cli.methods.sweep import Problem, Sweep
+
+# First steps of the tableaus, relative to the input's magnitude; each goes on to a half and a quarter.
+_FIRST_STEPS = (2.0**-6, 2.0**-13, 2.0**-20, 2.0**-28)
+# An estimate this good, relative to the slope, needs no smaller step; one this bad asks for both sides.
+_GOOD, _BAD = 1e-8, 1e-5
+# What the terms of a slope that cancels count for its size.
+_SHARE = 1e-3
+_SIDE_STEPS = (2.0**-22, 2.0**-26)
+# A slope's deviation in standard deviations of the outputs' noise: four are never exceeded in practice.
+_SIGMAS = 4.0
+# Relative changes of the input that only change how results round.
+_JITTER = 2.0**-44
+
+
+class Slopes(NamedTuple):
+    """Per moved element: slope, error, one-sided slopes (equal: no kink), sum of the absolute terms."""
+
+    slope: Array
+    error: Array
+    low: Array
+    high: Array
+    scale: Array
+
+
+class _Tableau(NamedTuple):
+    slope: Array
+    error: Array
+    scale: Array
+
+    @property
+    def size(self) -> Array:
+        """What the error is held against: the slope, and a little of the terms of one that cancels."""
+        return np.abs(self.slope) + _SHARE * self.scale
+
+    def where_better(self, other: _Tableau) -> _Tableau:
+        """Per element the one with the smaller error."""
+        better = other.error < self.error
+        return _Tableau(*(np.where(better, b, a) for a, b in zip(self, other, strict=True)))
+
+
+def noise_of(problem: Problem, disturbed: Sequence[Array]) -> Array:
+    """The standard deviation of each output's rounding error.
+
+    Seen in second differences of tiny moves, which show how kernels round within, and in `disturbed`
+    outputs, which show what cancels between kernels.
+    """
+    spread = 0.75 + 0.25 * np.cos(np.arange(problem.point.size)).reshape(problem.point.shape)
+    values = [problem.base]
+    values += [problem.evaluate(problem.point * (1 + _JITTER * k * spread)) for k in range(1, 5)]
+    squares = [(values[k] - 2 * values[k + 1] + values[k + 2]) ** 2 for k in range(3)]
+    # Var(a - 2b + c) = 6 sigma^2. A result that happens to be exact still counts as rounded once.
+    jitter = np.sqrt(np.sum(squares, axis=0) / 18.0)
+    apart = [np.abs(value - problem.base) for value in disturbed]
+    return np.asarray(np.fmax.reduce([jitter, *apart, EPS / 2 * np.abs(problem.base)]))
+
+
+def slopes_of(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
+    """Differentiate along every moved element of `sweep`, with steps that fit each."""
+    size = problem.sizes[sweep.moved]
+    noise = np.abs(problem.weight) * noise
+    best = _tableau(problem, sweep, _FIRST_STEPS[0] * size, noise)
+    seen = [best]
+    for first in (*_FIRST_STEPS[1:], None):
+        if _all_below(best.error, _GOOD * best.size):
+            break
+        step = first * size if first else _own_steps(problem, sweep)
+        seen.append(_tableau(problem, sweep, step, noise))
+        best = best.where_better(seen[-1])
+    # A tableau whose estimate is small by luck is contradicted by another one.
+    slope, error, scale = best
+    gaps = [np.abs(slope - other.slope) - other.error for other in seen]
+    error = np.fmax(error, np.fmax.reduce([np.where(np.isfinite(gap), gap, 0.0) for gap in gaps]))
+    plain = Slopes(slope, error, slope, slope, scale)
+    unsure = ~(error <= _BAD * best.size)
+    if not unsure.any():
+        return plain
+    sides = _sides(problem, sweep, noise)
+    # Sides that meet confirm a slope that is known better without them.
+    confirmed = (sides.low == sides.high) & np.isfinite(sides.error) & (error < sides.error)
+    return Slopes(*(np.where(unsure & ~confirmed, s, p) for s, p in zip(sides, plain, strict=True)))
+
+
+def _all_below(error: Array, limit: Array) -> bool:
+    return bool((error <= limit).all())
+
+
+def _own_steps(problem: Problem, sweep: Sweep) -> Array:
+    """Steps from the element's own magnitude however small, for points close to a kink or an edge at 0."""
+    own = np.abs(problem.point.reshape(-1)[sweep.moved])
+    return np.where(own > 0, power_of_two(own) / 8, np.nan)
+
+
+def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tableau:
+    """Richardson's extrapolation of three central differences; its error is infinite at a suspected kink.
+
+    Twice extrapolated, the slope is off by O(h^6); the estimate, from the difference of the two slopes
+    extrapolated once, is O(h^4), and O(h) like the error itself where the second derivative jumps.
+    """
+    slopes, gaps = [], []
+    for halving in range(3):
+        wide = step / 2**halving
+        above, below = problem.at(sweep, wide), problem.at(sweep, -wide)
+        change = problem.weight * (above - below)
+        slopes.append(sweep.gather(change) / (2 * wide))
+        gaps.append(
+            sweep.gather(problem.weight * (above - problem.base + (below - problem.base))) / wide
+        )
+    moved = (above != problem.base) | (below != problem.base)
+    # An output that one element doesn't move need not depend on it. One that depends may seem not to.
+    seen = noise if sweep.count > 1 else np.where(moved, noise, 0.0)
+    rounding = _SIGMAS * sweep.gather(seen) / wide
+    scale = sweep.gather(np.abs(change)) / (2 * wide)
+    rounding += 4 * EPS * scale
+    once = [(4 * slopes[k + 1] - slopes[k]) / 3 for k in range(2)]
+    twice = (16 * once[1] - once[0]) / 15
+    # The gap between the one-sided slopes, extrapolated to step 0: it vanishes but for a kink, and nearly
+    # so but for a kink of the derivative.
+    kink = [2 * gaps[k + 1] - gaps[k] for k in range(2)]
+    apart = np.abs((8 * kink[1] - kink[0]) / 7)
+    suspect = apart > 2 * np.abs(kink[1] - kink[0]) + 16 * rounding
+    error = np.abs(once[1] - once[0]) + apart + rounding
+    error = np.where(suspect | np.isnan(error), np.inf, error)
+    return _Tableau(twice, error, scale)
+
+
+def _sides(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
+    """The two one-sided slopes: a kink if both converge and differ, undecided if one doesn't.
+
+    They diverge at a jump and at an infinite slope, and one of them is NaN at the edge of a domain.
+    """
+    size = problem.sizes[sweep.moved]
+    found = []
+    scale = np.zeros(sweep.count)
+    for sign in (1.0, -1.0):
+        slopes = []
+        for step in _SIDE_STEPS:
+            change = problem.weight * (problem.at(sweep, sign * step * size) - problem.base)
+            slopes.append(sweep.gather(change) / (sign * step * size))
+            scale = np.fmax(scale, sweep.gather(np.abs(change)) / (step * size))
+        found.append(slopes)
+    rounding = _SIGMAS * sweep.gather(noise) / (_SIDE_STEPS[1] * size)
+    limits, errors, converged = [], [], np.ones(sweep.count, bool)
+    for first, second in found:
+        drift = np.abs(second - first)
+        steady = drift <= 1e-2 * np.abs(second) + rounding
+        # To zero, like a power of the step: the rest is at most where it began.
+        vanishing = np.abs(second) <= 0.3 * np.abs(first)
+        converged &= (steady | vanishing) & np.isfinite(second)
+        limits.append((16 * second - first) / 15)
+        errors.append(np.where(vanishing & ~steady, np.abs(first), drift / 4) + rounding)
+    low, high = np.minimum(*limits), np.maximum(*limits)
+    doubt = errors[0] + errors[1]
+    kink = converged & (high - low > doubt)
+    middle = (low + high) / 2
+    error = np.where(kink, doubt, doubt + (high - low))
+    return Slopes(
+        np.where(converged, middle, np.nan),
+        np.where(converged, error, np.inf),
+        np.where(kink, low, middle),
+        np.where(kink, high, middle),
+        scale,
+    )

@@ -1,0 +1,171 @@
+"""How an input is moved to differentiate along it: one element at a time, or together where none meet.
+
+Two elements meet if one output depends on both. Where no two of a set meet, one evaluation differentiates
+along all of them at once: the elements of an elementwise expression, the rows of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_cli.schema import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradcheck_cli.graph import Expr
+    from gradcheck_cli.methods.gradients import Array
+
+EPS = 2.0**-52
+# Fewer elements than this are not worth the evaluations that look for rows which don't meet.
+_FEW = 16
+# An element this much smaller than a typical one is moved by a typical one's step.
+_TINY = 1e-3
+# No step is so small that its differences vanish.
+_LEAST = 2.0**-900
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Elements that move together.
+
+    `moved` are their flat indices. `labels` tells for each output which of them (by position) it depends
+    on; None where element i of the output depends on element i of the input alone, or where only one
+    element moves.
+    """
+
+    moved: Any
+    count: int
+    labels: Array | None = None
+
+    def gather(self, outputs: Array) -> Array:
+        """Sum the outputs' contributions to each moved element; `count` numbers."""
+        if self.labels is not None:
+            return np.asarray(np.bincount(self.labels, outputs.reshape(-1), self.count))
+        return outputs.reshape(-1) if self.count > 1 else outputs.sum().reshape(1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function of one input, the point, and the cotangent that its outputs are contracted with."""
+
+    function: Callable[..., Array]
+    point: Array
+    weight: Array
+
+    @cached_property
+    def sizes(self) -> Array:
+        """The magnitude of a step in each element, flat: powers of two, so that x + h - x is h.
+
+        An element's own magnitude, or a typical one's where it is zero or tiny.
+        """
+        size = np.abs(self.point.reshape(-1))
+        known = size[(size > 0) & np.isfinite(size)]
+        typical = float(np.median(known)) if known.size else 1.0
+        usable = np.isfinite(size) & (size > typical * _TINY)
+        return power_of_two(np.where(usable, size, typical))
+
+    @cached_property
+    def base(self) -> Array:
+        """The outputs at the point. Raises Invalid where a kernel refuses it."""
+        return self.function(self.point)
+
+    def evaluate(self, x: Array) -> Array:
+        """The outputs; all NaN where a kernel refuses the numbers, such as a matrix not definite."""
+        try:
+            return self.function(x)
+        except (Invalid, ArithmeticError, ValueError):
+            return np.full(self.weight.shape, np.nan)
+
+    def at(self, sweep: Sweep, step: Array) -> Array:
+        """The outputs with the elements of `sweep` moved by `step`."""
+        moved = self.point.astype(np.result_type(self.point, step), order="C")
+        moved.reshape(-1)[sweep.moved] += step
+        return self.evaluate(moved)
+
+
+def power_of_two(size: Array) -> Array:
+    """The largest power of two that isn't above each number, but at least what differences need."""
+    return np.asarray(np.ldexp(1.0, np.frexp(np.maximum(size, _LEAST))[1] - 1))
+
+
+def sweeps_of(
+    problem: Problem, output: Expr, x: Expr, between: Sequence[Expr], *, group: bool = True
+) -> list[Sweep]:
+    """Sweeps that together move every element of `x` once, as few as can be found cheaply.
+
+    `between` are the nodes from `x` to `output` that depend on `x`. With `group`, the function is evaluated
+    to find elements that don't meet.
+    """
+    count = x.elements
+    if _is_diagonal(output, x, between):
+        return [Sweep(slice(None), count)]
+    # A mask or a sorted order stops NaN, which is to show what depends on what.
+    traceable = all(node.dtype.is_floating and not node.op.outputs for node in between)
+    if group and count >= _FEW and traceable:
+        grouped = _grouped(problem, x.shape)
+        if grouped:
+            return grouped
+    return one_by_one(count)
+
+
+def one_by_one(count: int) -> list[Sweep]:
+    """A sweep for each element."""
+    return [Sweep(slice(index, index + 1), 1) for index in range(count)]
+
+
+def _is_diagonal(output: Expr, x: Expr, between: Sequence[Expr]) -> bool:
+    """Whether all between works element by element on arrays of the input's shape."""
+    if output.shape != x.shape:
+        return False
+    depends = {x, *between}
+    return all(
+        node.op.elementwise
+        and all(arg.shape == x.shape for arg in (node, *node.inputs) if arg in depends)
+        for node in between
+    )
+
+
+def _grouped(problem: Problem, shape: tuple[int, ...]) -> list[Sweep] | None:
+    """Sweeps that move together what differs along axes whose positions never meet."""
+    found = {
+        axis: labels for axis in range(len(shape)) if (labels := _labels(problem, axis)) is not None
+    }
+    if not found:
+        return None
+    lengths = [shape[axis] for axis in found]
+    labels = np.ravel_multi_index(tuple(found.values()), lengths)
+    order = np.arange(problem.point.size).reshape(shape)
+    together = np.moveaxis(order, tuple(found), range(-len(found), 0))
+    count = int(np.prod(lengths))
+    return [Sweep(row, count, labels) for row in together.reshape(-1, count)]
+
+
+def _labels(problem: Problem, axis: int) -> Array | None:
+    """For each output the position along `axis` that it depends on; None if it depends on several.
+
+    Found by what NaN reaches: any two positions differ in a bit of their number, so if no output sees NaN
+    both from those with the bit and from those without it, whichever the bit, then none sees two positions.
+    """
+    length = problem.point.shape[axis]
+    if length < 2:
+        return None
+    labels = np.zeros(problem.weight.size, np.intp)
+    reached: Array | None = None
+    for bit in range((length - 1).bit_length()):
+        has_bit = (np.arange(length) >> bit & 1).astype(bool)
+        seen = []
+        for chosen in (~has_bit, has_bit):
+            mask = np.expand_dims(chosen, tuple(range(1, problem.point.ndim - axis)))
+            outputs = problem.evaluate(np.where(mask, np.nan, problem.point))
+            seen.append(np.isnan(outputs).reshape(-1))
+        either = seen[0] | seen[1]
+        if (seen[0] & seen[1]).any() or (reached is not None and (either != reached).any()):
+            return None
+        reached = either
+        labels |= seen[1].astype(np.intp) << bit
+    return labels

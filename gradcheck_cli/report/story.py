@@ -1,0 +1,241 @@
+"""The full story of one check: its table per input, who is wrong, what kind of mistake, how to reproduce."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from gradcheck_cli.errors import excerpt, printable
+from gradcheck_cli.report.numbers import listing, pair, ratio, short
+
+if TYPE_CHECKING:
+    from gradcheck_cli.errors import Where
+    from gradcheck_cli.report.terminal import Terminal
+    from gradcheck_cli.verdict.outcome import (
+        CheckOutcome,
+        Diagnosis,
+        GradientOutcome,
+        MethodOutcome,
+    )
+
+_INDENT = 2
+_SHARED_RULES = frozenset({"engine", "derived"})
+_STYLES = {
+    "agrees": "green",
+    "disagrees": "bold red",
+    "undecided": "yellow",
+    "unavailable": "dim",
+}
+
+
+def tell(terminal: Terminal, outcome: CheckOutcome, title: Text, *, full: bool) -> None:
+    """Everything that is known of a check, under its title.
+
+    Unless `full`, inputs on which all methods agree have one line in a check that has others.
+    """
+    terminal.line(title)
+    terminal.line((_place(outcome), "dim"), indent=_INDENT)
+    if outcome.expression and (outcome.error is None or outcome.error.where is None):
+        terminal.blank()
+        terminal.verbatim(outcome.expression, "bold", indent=2 * _INDENT)
+    for problem in (outcome.error, *outcome.also):
+        if problem is not None:
+            terminal.blank()
+            terminal.problem(problem, indent=_INDENT)
+    right = [] if full else [g for g in outcome.gradients if _unanimous(g)]
+    if len(right) == len(outcome.gradients):
+        right = []
+    for gradient in outcome.gradients:
+        if gradient not in right:
+            _gradient(terminal, outcome, gradient)
+    if right:
+        terminal.blank()
+        mark = (f"{terminal.glyphs.passed} ", "green")
+        names = listing([printable(gradient.input) for gradient in right])
+        terminal.paragraph(
+            Text.assemble(mark, "no disagreement on ", (names, "bold")), indent=_INDENT, hanging=2
+        )
+    for diagnosis in outcome.diagnoses:
+        _diagnosis(terminal, diagnosis)
+    _undiagnosed(terminal, outcome)
+    if outcome.reproduce and outcome.status in ("failed", "inconclusive"):
+        terminal.blank()
+        terminal.line(("reproduce with", "dim"), indent=_INDENT)
+        terminal.verbatim(outcome.reproduce, "cyan", indent=2 * _INDENT)
+    terminal.blank()
+
+
+def _place(outcome: CheckOutcome) -> str:
+    where = printable(outcome.file or "<expression>")
+    if outcome.line is not None:
+        where += f":{outcome.line}"
+    return f"{where}   {outcome.dtype} on {outcome.device}, seed {outcome.seed}"
+
+
+def _gradient(terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutcome) -> None:
+    terminal.blank()
+    shape = "a number" if gradient.shape == () else "x".join(map(str, gradient.shape))
+    second = ", second derivative" if gradient.order != 1 else ""
+    name = Text.assemble((printable(gradient.input), "bold"), (f"   {shape}{second}", "dim"))
+    terminal.line(name, indent=_INDENT)
+    table = _table(terminal, gradient, wide=True)
+    unbounded = terminal.console.options.update(max_width=10_000)
+    wide = terminal.console.measure(table, options=unbounded).maximum <= terminal.width
+    terminal.console.print(table if wide else _table(terminal, gradient, wide=False))
+    for method in gradient.methods:
+        _remark(terminal, method, wide=wide)
+    for sentence in _votes(gradient, passed=outcome.status == "passed"):
+        terminal.paragraph(sentence, indent=2 * _INDENT, hanging=2)
+    if gradient.equal:
+        pairs = ", ".join(" = ".join(names) for names in _classes(gradient.equal))
+        terminal.paragraph(f"bitwise equal: {pairs}", indent=2 * _INDENT, hanging=2)
+    if gradient.derived:
+        _derived(terminal, gradient)
+
+
+def _unanimous(gradient: GradientOutcome) -> bool:
+    """Whether nothing speaks against it; a method that gave no gradient says nothing."""
+    return all(method.status in ("agrees", "unavailable") for method in gradient.methods)
+
+
+def _table(terminal: Terminal, gradient: GradientOutcome, *, wide: bool) -> Table:
+    """The methods; only with `wide` has the worst element columns of its own, else it is a sentence."""
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(" " * 2 * _INDENT + "method", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    numbers = ["error/allowance", "max abs", "max rel", "mismatched"]
+    if wide:
+        numbers += ["worst at", "value", "expected"]
+    for header in numbers:
+        table.add_column(header, justify="right", no_wrap=True)
+    marks = {
+        "agrees": terminal.glyphs.passed,
+        "disagrees": terminal.glyphs.failed,
+        "undecided": terminal.glyphs.undecided,
+        "unavailable": terminal.glyphs.absent,
+    }
+    for method in gradient.methods:
+        is_reference = method.method == gradient.reference and method.status == "agrees"
+        verdict = Text(marks[method.status], _STYLES[method.status])
+        verdict.append(f" {'reference' if is_reference else method.status}")
+        row = [Text(" " * 2 * _INDENT + method.method), verdict]
+        style = "bold red" if method.status == "disagrees" else ""
+        row += [Text(text, style) for text in _numbers(method, wide=wide)]
+        table.add_row(*row)
+    return table
+
+
+def _numbers(method: MethodOutcome, *, wide: bool) -> list[str]:
+    mismatched = f"{method.mismatched}/{method.elements}" if method.elements else "-"
+    row = [
+        ratio(method.error_over_allowance),
+        short(method.max_abs_error),
+        short(method.max_rel_error),
+        mismatched,
+    ]
+    if not wide:
+        return row
+    values = pair(method.value, method.expected, exact=method.status != "agrees")
+    return [*row, _index(method), *values]
+
+
+def _index(method: MethodOutcome) -> str:
+    return "-" if method.worst_index is None else str(list(method.worst_index))
+
+
+def _remark(terminal: Terminal, method: MethodOutcome, *, wide: bool) -> None:
+    """What the row couldn't hold: the worst element of what disagrees, and why something is missing."""
+    sentence = ""
+    if method.status in ("disagrees", "undecided") and method.worst_index is not None and not wide:
+        value, expected = pair(method.value, method.expected)
+        at = f"at {_index(method)} " if method.worst_index else ""
+        sentence = f"{at}it is {value} where {expected} is expected"
+    if method.reason:
+        sentence += ("; " if sentence else "") + printable(method.reason)
+    if sentence:
+        text = Text.assemble((method.method, "bold"), ": ", sentence)
+        terminal.paragraph(text, indent=2 * _INDENT, hanging=2)
+
+
+def _votes(gradient: GradientOutcome, *, passed: bool) -> list[str]:
+    """Who is the outlier, what agrees with what, and what that is worth."""
+    split = len(gradient.groups) > 1
+    if not split and not gradient.outliers and (passed or _unanimous(gradient)):
+        return []
+    sentences = []
+    together = [group for group in gradient.groups if len(group) > 1]
+    witnesses = f"{listing(together[0])} agree" if together else ""
+    if gradient.outliers:
+        noun = "is the outlier" if len(gradient.outliers) == 1 else "are the outliers"
+        sentence = f"{listing(gradient.outliers)} {noun}"
+        sentences.append(f"{sentence}; {witnesses}." if witnesses else f"{sentence}.")
+    elif witnesses:
+        others = [group for group in gradient.groups if group != together[0]]
+        more = "".join(f"; {listing(group)} {_against(group)}" for group in others)
+        sentences.append(f"{witnesses}{more}.")
+    if any(group and {*group} >= _SHARED_RULES for group in (*gradient.groups, gradient.outliers)):
+        sentences.append("engine and derived share rules: together they are one witness.")
+    return sentences
+
+
+def _against(group: tuple[str, ...]) -> str:
+    return "stands alone" if len(group) == 1 else "agree, but not with those"
+
+
+def _classes(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+    """Pairs joined into classes: a = b and b = c is a = b = c."""
+    classes: list[list[str]] = []
+    for a, b in pairs:
+        joined = [found for found in classes if a in found or b in found]
+        rest = [found for found in classes if found not in joined]
+        names = [name for found in joined for name in found]
+        classes = [*rest, [*names, *(name for name in (a, b) if name not in names)]]
+    return classes
+
+
+def _derived(terminal: Terminal, gradient: GradientOutcome) -> None:
+    lines = (gradient.derived or "").splitlines()
+    if len(lines) == 1:
+        terminal.line(("derived formula: ", ""), (printable(lines[0]), "cyan"), indent=2 * _INDENT)
+        return
+    terminal.line("derived formula:", indent=2 * _INDENT)
+    terminal.verbatim("\n".join(lines), "cyan", indent=3 * _INDENT)
+
+
+def _diagnosis(terminal: Terminal, diagnosis: Diagnosis) -> None:
+    terminal.blank()
+    about = " of ".join(filter(None, (diagnosis.method, diagnosis.input)))
+    text = Text.assemble((diagnosis.code, "bold yellow"), " ", printable(diagnosis.message))
+    if about and (diagnosis.method or "") not in diagnosis.message:
+        text.append(f" ({printable(about)})", "dim")
+    terminal.paragraph(text, indent=_INDENT, hanging=6)
+    if diagnosis.where is not None:
+        _caret(terminal, diagnosis.where)
+    if diagnosis.fix:
+        terminal.line(("   = fix: ", "green"), (printable(diagnosis.fix), "green"), indent=_INDENT)
+
+
+def _undiagnosed(terminal: Terminal, outcome: CheckOutcome) -> None:
+    """A caret at the manual formulas that are wrong, where no diagnosis has drawn one."""
+    shown = {d.input for d in outcome.diagnoses if d.where is not None}
+    for gradient in outcome.gradients:
+        wrong = any(m.method == "manual" and m.status == "disagrees" for m in gradient.methods)
+        where = outcome.manual.get(gradient.input)
+        if wrong and where is not None and gradient.input not in shown:
+            terminal.blank()
+            terminal.line(
+                f"the manual formula for {printable(gradient.input)} disagrees", indent=_INDENT
+            )
+            _caret(terminal, where)
+            shown.add(gradient.input)
+
+
+def _caret(terminal: Terminal, where: Where) -> None:
+    terminal.line((f"  --> {printable(str(where))}", "dim"), indent=_INDENT)
+    shown = excerpt(where, max(40, min(terminal.width, 120) - 8))
+    if shown is not None:
+        line, carets = shown
+        terminal.line(("   | ", "dim"), line, indent=_INDENT)
+        terminal.line(("   | ", "dim"), (carets, "bold red"), indent=_INDENT)

@@ -1,0 +1,156 @@
+"""Every command but `compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gradcheck_cli.codes import CODES
+from gradcheck_cli.errors import ExitCode
+from gradcheck_cli.graph import TABLE
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+
+def test_validate(gradcheck: Command) -> None:
+    result = gradcheck("validate", "right.yaml", "wrong.yaml")
+    assert result == (ExitCode.PASSED, "2 checks in 2 files: valid\n", "")
+    assert gradcheck("validate", "right.yaml", "-q").out == ""
+    assert "right.yaml::right\n" in gradcheck("validate", "right.yaml", "-v").out
+
+
+def test_validate_tells_all_problems_of_all_files(gradcheck: Command) -> None:
+    Path("a.yaml").write_text(
+        "version: 1\ninputs: {x: {shape: [3]}, y: {shape: [4]}}\n"
+        "expression: (x + y).sum() + z + x.smu()\n"
+    )
+    Path("b.yaml").write_text("version: 1\nexpresion: x\n")
+    result = gradcheck("validate", ".")
+    assert result.code == ExitCode.USAGE
+    for code in ("GC003", "GC012", "GC013", "GC015"):
+        assert f"error[{code}]" in result.err
+    assert result.err.rstrip().endswith("problems found")
+
+
+def test_validate_says_what_expanded_checks_share_once(gradcheck: Command) -> None:
+    Path("a.yaml").write_text(
+        "version: 1\ninputs: {x: {shape: [3]}}\nexpression: x.smu()\ndtype: [float64, float32]\n"
+    )
+    assert gradcheck("validate", "a.yaml").err.count("error[") == 1
+
+
+def test_derive_an_expression(gradcheck: Command) -> None:
+    result = gradcheck("derive", "(x - y).pow(2).sum()", "-i", "x=3,8", "-i", "y=3,8", "--wrt", "x")
+    assert result == (ExitCode.PASSED, "x: 2 * (x - y)\n", "")
+
+
+def test_derive_says_what_grad_is(gradcheck: Command) -> None:
+    result = gradcheck("derive", "x.exp()", "-i", "x=3")
+    assert "grad is the upstream gradient, of shape (3,)" in result.out
+
+
+def test_derive_a_spec(gradcheck: Command) -> None:
+    assert gradcheck("derive", "right.yaml").out == "x: 2 * x\n"
+    assert gradcheck("derive", "right.yaml::right").out == "x: 2 * x\n"
+    assert gradcheck("derive", "right.yaml", "--check", "right").out == "x: 2 * x\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.sum()"], "as in -i x=3,8"),
+        (["x.sum()", "-i", "x"], "write NAME=SHAPE"),
+        (["x.sum()", "-i", "x=a"], "write NAME=SHAPE"),
+        (["x.sum()", "-i", "x=3", "-i", "x=4"], "each name once"),
+        (["x.sum()", "-i", "x=3:float31"], "did you mean `float32`?"),
+        (["x.sum()", "-i", "x=3", "--wrt", "y"], "no gradient flows to `y`"),
+        (["x.sum()", "-i", "x=3", "--check", "y"], "--check goes with a spec file"),
+        (["x.sum()", "-i", "x=3:int64"], "no floating-point input"),
+        (["right.yaml", "-i", "x=3"], "-i goes with an expression"),
+        (["right.yaml", "--wrt", "z"], "no gradient flows to `z`"),
+        (["x +", "-i", "x=3"], "error[GC010]"),
+    ],
+)
+def test_derive_refuses(gradcheck: Command, arguments: list[str], message: str) -> None:
+    result = gradcheck("derive", *arguments)
+    assert result.code == ExitCode.USAGE
+    assert message in result.err
+
+
+def test_ops_lists_every_operator(gradcheck: Command) -> None:
+    result = gradcheck("ops")
+    assert result.code == ExitCode.PASSED
+    for op in TABLE.by_name.values():
+        assert f"{op.python_name}(" in result.out or f"x.{op.attribute}" in result.out
+    assert result.out.splitlines()[-1].startswith(f"{len(TABLE.by_name)} operators")
+
+
+@pytest.mark.parametrize("name", ["softmax", "torch.softmax", "Tensor.softmax", "F.softmax"])
+def test_ops_by_any_spelling(gradcheck: Command, name: str) -> None:
+    result = gradcheck("ops", name)
+    assert result.code == ExitCode.PASSED
+    assert "softmax(input, dim" in result.out
+    assert "torch.softmax, Tensor.softmax, F.softmax" in " ".join(result.out.split())
+    assert "gradient" in result.out
+
+
+def test_every_operator_has_a_page(gradcheck: Command) -> None:
+    for name in TABLE.by_name:
+        result = gradcheck("ops", name)
+        assert result.code == ExitCode.PASSED, name
+
+
+def test_explain_every_code(gradcheck: Command) -> None:
+    listed = gradcheck("explain").out
+    for code in CODES:
+        assert f"  {code}  " in listed
+        assert gradcheck("explain", code).out.startswith(f"{code} ")
+
+
+@pytest.mark.parametrize("code", ["gc101", "101", " GC101 "])
+def test_explain_is_lenient(gradcheck: Command, code: str) -> None:
+    assert gradcheck("explain", code).out.startswith("GC101 off by a constant factor")
+
+
+def test_schema_is_json(gradcheck: Command) -> None:
+    assert json.loads(gradcheck("schema").out)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_init_writes_a_spec_that_passes(gradcheck: Command) -> None:
+    result = gradcheck("init", "new/folder")
+    assert result.code == ExitCode.PASSED
+    path = Path("new/folder/gradient.yaml")
+    assert f"next: gradcheck compare {path}" in result.out
+    assert gradcheck("validate", str(path)).code == ExitCode.PASSED
+    assert gradcheck("compare", str(path)).code == ExitCode.PASSED
+
+
+def test_init_takes_a_name(gradcheck: Command) -> None:
+    assert gradcheck("init", "mine.yml").code == ExitCode.PASSED
+    assert "gradcheck compare mine.yml" in Path("mine.yml").read_text()
+
+
+def test_init_never_overwrites(gradcheck: Command) -> None:
+    before = Path("right.yaml").read_text()
+    result = gradcheck("init", "right.yaml")
+    assert result.code == ExitCode.USAGE
+    assert "exists already" in result.err
+    assert Path("right.yaml").read_text() == before
+
+
+def test_init_where_nothing_can_be_written(gradcheck: Command) -> None:
+    result = gradcheck("init", "right.yaml/new.yaml")
+    assert result.code == ExitCode.CANNOT_RUN
+    assert "error[GC305]" in result.err
+    assert gradcheck("init", "spec.txt").code == ExitCode.USAGE
+
+
+def test_doctor(gradcheck: Command) -> None:
+    result = gradcheck("doctor")
+    assert result.code == ExitCode.PASSED
+    for word in ("gradcheck", "python", "numpy", "torch", "device cpu"):
+        assert f" {word} " in result.out

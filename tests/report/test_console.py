@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gradcheck_cli.errors import cells
+from gradcheck_cli.report.console import ConsoleReport
+from gradcheck_cli.report.terminal import Terminal
+
+if TYPE_CHECKING:
+    from gradcheck_cli.verdict.outcome import CheckOutcome
+    from tests.report.conftest import Golden, Outcomes
+
+
+def rendered(outcomes: list[CheckOutcome], verbosity: int = 0, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict", newline="\n")
+    report = ConsoleReport(Terminal(stream), total=len(outcomes), verbosity=verbosity)
+    for outcome in outcomes:
+        report.add(outcome)
+    report.finish(outcomes, 1.25, notes=["a note"])
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_every_kind_of_outcome_at_a_width(
+    columns: int, outcomes: Outcomes, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = rendered(list(outcomes.values()))
+    golden(f"console_{columns}.txt", text)
+    assert "\x1b" not in text
+    # A command must be copied whole; everything else keeps to the width.
+    assert all(
+        cells(line) <= columns or line.lstrip().startswith("gradcheck compare")
+        for line in text.splitlines()
+    )
+
+
+def test_colour(outcomes: Outcomes, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    text = rendered(list(outcomes.values()))
+    golden("console_colour.txt", text)
+    assert "\x1b[1;31m✗" in text
+
+
+def test_no_color_wins_over_a_terminal(outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    text = rendered(list(outcomes.values()))
+    assert "\x1b[3" not in text
+    assert "\x1b[1;3" not in text
+
+
+def test_a_single_check_that_passes_is_told_in_full(outcomes: Outcomes, golden: Golden) -> None:
+    golden("console_single.txt", rendered([outcomes["sum of squared errors"]]))
+
+
+def test_an_encoding_without_the_marks(outcomes: Outcomes) -> None:
+    text = rendered(list(outcomes.values()), encoding="ascii")
+    assert "x FAILED forgotten factor" in text
+    assert "+ sum of squared errors" in text
+
+
+def test_quiet_leaves_out_what_passes(outcomes: Outcomes) -> None:
+    text = rendered(list(outcomes.values()), verbosity=-1)
+    assert "sum of squared errors" not in text
+    assert "FAILED forgotten factor" in text
+    assert "2 passed, 1 failed, 1 inconclusive, 1 error, 1 skipped in 1.2 s" in text
+
+
+def test_verbose_tells_what_passes_in_full(outcomes: Outcomes) -> None:
+    text = rendered(list(outcomes.values()), verbosity=1)
+    assert "✓ PASSED sum of squared errors" in text
+    assert "✓ PASSED a known mistake   fails as expected" in text
+    # In full, so also the input of the failed check on which all agree.
+    assert "no disagreement on" not in text
+
+
+def test_names_are_neither_markup_nor_terminal_commands(outcomes: Outcomes) -> None:
+    hostile = "[red]x[/red] :smile: \x1b[31m\x07\u202e\r\n"
+    outcome = outcomes["forgotten factor"]
+    changed = replace(
+        outcome,
+        id=hostile,
+        name=hostile,
+        file=hostile,
+        expression=hostile,
+        reproduce=hostile,
+        gradients=(replace(outcome.gradients[0], input=hostile, derived=hostile),),
+        diagnoses=(replace(outcome.diagnoses[0], message=hostile, fix=hostile),),
+    )
+    text = rendered([changed, replace(changed, status="passed")])
+    assert not {"\x1b", "\x07", "\u202e", "\r"} & set(text)
+    assert text.count("[red]x[/red] :smile: \\x1b[31m") >= 8
+
+
+def test_long_names_keep_both_ends_in_a_row(outcomes: Outcomes) -> None:
+    name = "cross entropy " + "very " * 30 + "long[float32]"
+    outcome = replace(outcomes["sum of squared errors"], id=name)
+    row = rendered([outcome, outcome]).splitlines()[0]
+    assert cells(row) <= 80
+    assert row.startswith("✓ cross entropy")
+    assert "long[float32]   5 agree" in row
+
+
+def test_planted_wrong_rule_names_engine_and_derived(outcomes: Outcomes) -> None:
+    outcome = outcomes["forgotten factor"]
+    gradient = replace(
+        outcome.gradients[0],
+        groups=(("torch", "numeric"), ("engine", "derived")),
+        outliers=("engine", "derived"),
+    )
+    text = rendered([replace(outcome, gradients=(gradient,))])
+    assert "engine and derived are the outliers; torch and numeric agree." in text
+    assert "engine and derived share rules: together they are one witness." in text
+
+
+def test_a_wrong_formula_without_diagnosis_has_its_caret(outcomes: Outcomes) -> None:
+    text = rendered([replace(outcomes["forgotten factor"], diagnoses=())])
+    assert "the manual formula for predicted disagrees" in text
+    assert "^" * 16 in text
