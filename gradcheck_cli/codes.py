@@ -233,6 +233,22 @@ _RECORDS = (
         "X.inverse().T",
     ),
     Code(
+        "GC110",
+        "NaN or infinity where the gradient is finite",
+        "A formula that is right on paper overflows or divides zero by zero. With `torch` or `engine` named, it "
+        "is the expression itself whose chain rule does: `where` doesn't protect the branch not taken.",
+        "exp(x) / (1 + exp(x))  # of 1000",
+        "sigmoid(x)",
+    ),
+    Code(
+        "GC112",
+        "zero: no gradient flows",
+        "Every element is zero although the expression depends on this input: a detached path, or a "
+        "constant taken for the whole.",
+        "torch.zeros_like(teacher)",
+        "2 * (teacher - student)",
+    ),
+    Code(
         "GC199",
         "wrong, cause not recognised",
         "None of the known mistakes explains the difference. The elements that differ most are shown.",
@@ -246,7 +262,8 @@ _RECORDS = (
     Code(
         "GC202",
         "numeric noise above the error looked for",
-        "Finite differences can't resolve this gradient: the function's rounding noise is too large.",
+        "Finite differences can't resolve this gradient: the function's rounding noise is too large, or "
+        "it has no derivative there: a jump, an infinite slope, or the edge of its domain.",
     ),
     Code(
         "GC204",

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def _plain_sum(node: Expr) -> bool:
-    return node.attributes.get("alpha", 1) == 1
+    alpha = node.attributes["alpha"]
+    return not isinstance(alpha, Expr) and bool(alpha == 1)
 
 
 # Products.
@@ -72,9 +73,9 @@ def collect_factors(node: Expr) -> Expr | None:
     if left.value is not None:
         value = number(left)
         factor, rest = coefficient(right)
-        if value is None or factor == 1 or not moderate(value * factor):
-            return None
-        return scaled(value * factor, rest)
+        if value is None:
+            return scaled(factor, left * rest) if factor != 1 else None
+        return scaled(value * factor, rest) if factor != 1 and moderate(value * factor) else None
     (first, x), (second, y) = coefficient(left), coefficient(right)
     if first == second == 1 or not moderate(first * second):
         return None
@@ -113,8 +114,7 @@ def divide(node: Expr) -> Expr | None:
     if by == 1 and top.dtype is node.dtype:
         return top
     value = number(top)
-    real = bottom.dtype.is_floating or bottom.value is not None
-    if value is not None and real and type(whole(value)) is not type(value):
+    if value is not None and number(bottom) is None and type(whole(value)) is not type(value):
         return infix("div", whole(value), bottom)
     above, x = coefficient(top) if value is None else (value, top)
     if by is not None:
@@ -134,14 +134,27 @@ def _cancelled(above: Number, x: Expr, by: Number) -> Expr | None:
         return None
     if above % by == 0:
         return scaled(whole(above / by), x)
-    return x / whole(by / above) if by % above == 0 else None
+    if by % above == 0:
+        shorter = x / whole(abs(by / above))
+        return shorter if by / above > 0 else -shorter
+    return None
 
 
 def divide_by_size_last(node: Expr) -> Expr | None:
     """`x / n / y -> x / y / n`, where n is a number or a size and y isn't."""
     top, bottom = pair(node)
-    x, by = static_divisor(top)
-    return (x / bottom) / by if by is not None and bottom.value is None else None
+    if bottom.value is not None:
+        return None
+    if top.value is not None and is_op(top, "neg"):
+        return -infix("div", top.inputs[0], bottom)
+    if top.value is not None and is_op(top, "div"):
+        x, by = pair(top)
+    else:
+        x, divisor = static_divisor(top)
+        if divisor is None:
+            return None
+        by = divisor
+    return infix("div", x, bottom) / by
 
 
 # Signs and sums.
@@ -219,19 +232,44 @@ def collect_terms(node: Expr) -> Expr | None:
 # Linear operators let numbers, signs and divisions by sizes out.
 
 _LINEAR = (
-    *("unsqueeze", "squeeze", "reshape", "flatten", "permute", "transpose", "T", "mT", "sum", "mean"),
-    *("sum_to_size", "cumsum", "flip", "roll", "diagonal", "diag_embed", "select", "slice", "index"),
+    *(
+        "unsqueeze",
+        "squeeze",
+        "reshape",
+        "flatten",
+        "permute",
+        "transpose",
+        "T",
+        "mT",
+        "sum",
+        "mean",
+    ),
+    *(
+        "sum_to_size",
+        "cumsum",
+        "flip",
+        "roll",
+        "diagonal",
+        "diag_embed",
+        "select",
+        "slice",
+        "index",
+    ),
     *("gather", "index_select", "trace", "tril", "triu"),
 )
 _MULTILINEAR = ("matmul", "outer", "einsum", "cross")
+# Which arguments of an operator it is linear in, where that isn't the first alone.
+_LINEAR_IN = {
+    **dict.fromkeys(_MULTILINEAR, slice(None)),
+    **dict.fromkeys(("solve", "solve_triangular"), slice(1, 2)),
+}
 
 
 def pull_out(node: Expr) -> Expr | None:
     """`(2 * x).T -> 2 * x.T`, `A @ (x / n) -> (A @ x) / n`."""
     if node.dtype.kind != "f":
         return None
-    positions = len(node.args) if node.op.name in _MULTILINEAR else 1
-    for position in range(positions):
+    for position in range(len(node.args))[_LINEAR_IN.get(node.op.name, slice(1))]:
         arg = node.args[position]
         if arg is None or arg.value is not None:
             continue
@@ -242,6 +280,15 @@ def pull_out(node: Expr) -> Expr | None:
         if by is not None:
             return _with(node, position, rest) / by
     return None
+
+
+def inverse_of_multiple(node: Expr) -> Expr | None:
+    """`(2 * X).inverse() -> X.inverse() / 2`, `(X / n).inverse() -> n * X.inverse()`."""
+    factor, rest = coefficient(node.inputs[0])
+    if factor != 1:
+        return _with(node, 0, rest) / whole(factor)
+    rest, by = static_divisor(node.inputs[0])
+    return None if by is None else by * _with(node, 0, rest)
 
 
 def _with(node: Expr, position: int, new: Expr) -> Expr:
@@ -268,7 +315,7 @@ def scale_choice(node: Expr) -> Expr | None:
 def _times(value: Number, branch: Expr) -> Any:
     if number(branch) == 0:
         return branch
-    return infix("mul", value, branch)
+    return infix("mul", value, branch) if branch.value is not None else scaled(value, branch)
 
 
 def merge_choices(node: Expr) -> Expr | None:
@@ -299,7 +346,14 @@ def first_power(node: Expr) -> Expr | None:
 
 REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
     "mul": (
-        *(numbers_first, multiply_by_one, multiply_by_size, collect_factors, divide_last, multiply_by_reciprocal),
+        *(
+            numbers_first,
+            multiply_by_one,
+            multiply_by_size,
+            collect_factors,
+            divide_last,
+            multiply_by_reciprocal,
+        ),
         scale_choice,
     ),
     "div": (divide, divide_by_size_last),
@@ -307,5 +361,6 @@ REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
     "add": (add_nothing, collect_terms, merge_choices, add_signed),
     "sub": (add_nothing, collect_terms, merge_choices, add_signed),
     "pow": (first_power,),
-    **dict.fromkeys((*_LINEAR, *_MULTILINEAR), (pull_out,)),
+    **dict.fromkeys((*_LINEAR, *_LINEAR_IN), (pull_out,)),
+    "inverse": (inverse_of_multiple,),
 }

@@ -1,139 +1,15 @@
-"""Rewrites of where elements stand: sizes, filled tensors, broadcasting, reductions, transposes."""
+"""Rewrites of where elements stand: filled tensors, broadcasting, reductions, transposes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced
+from gradcheck_cli.calculus.sizes import symbolic_shape
 from gradcheck_cli.graph import Expr, infix, make, rebuild, t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-# Operators whose result has the shape of their first argument.
-_SAME_SHAPE = frozenset(
-    [
-        *("clamp", "softmax", "log_softmax", "cumsum", "cumprod", "tril", "triu", "flip", "roll"),
-        *("detach", "to", "layer_norm.plain", "rms_norm.plain", "batch_norm.plain", "inverse"),
-        *("cholesky", "index_put", "scatter", "scatter.value", "scatter_add", "index_add"),
-        *("select_scatter", "slice_scatter", "diagonal_scatter", "zeros_like", "ones_like"),
-        *("full_like", "masked_fill", "hardsigmoid", "threshold", "polygamma", "logit"),
-    ]
-)
-# Operators that broadcast their arguments, beside those whose records say so.
-_BROADCASTS = frozenset(
-    [
-        *("where", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "div.Tensor_mode"),
-        *("huber_loss.none", "smooth_l1_loss.none", "binary_cross_entropy.none"),
-        *("binary_cross_entropy_with_logits.none",),
-    ]
-)
-_REDUCES = frozenset(
-    [
-        *("sum", "mean", "var", "std", "logsumexp", "amax", "amin", "norm", "prod.dim", "any", "all"),
-        *("argmax", "argmin"),
-    ]
-)
-_SAME_ELEMENTS = frozenset(
-    ["reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "T", "mT", "permute", "transpose"]
-)
-
-
-def _broadcasts(node: Expr) -> bool:
-    return node.op.elementwise or node.op.name in _BROADCASTS
-
-
-# Sizes: those of an intermediate result are told by the tensors that it is made of.
-
-
-def size_below(node: Expr) -> Expr | None:
-    """`(x + y).shape[0] -> x.shape[0]`, step by step down to the inputs."""
-    return _size(node.inputs[0], node.attributes["dim"])
-
-
-def _size(x: Expr, dim: int) -> Expr | None:
-    if _broadcasts(x):
-        for arg in x.inputs:
-            d = dim - x.ndim + arg.ndim
-            if arg.value is None and d >= 0 and arg.shape[d] == x.shape[dim] != 1:
-                return _size_of(arg, d)
-        return None
-    name, attributes = x.op.name, x.attributes
-    if name in _SAME_SHAPE or name == "gather":
-        return _size_of(x.inputs[1 if name == "gather" else 0], dim)
-    if name in _REDUCES:
-        return _size_of_reduced(x, dim)
-    if name in ("T", "mT"):
-        return _size_of(x.inputs[0], dim if x.ndim - dim > 2 else 2 * x.ndim - 3 - dim)  # noqa: PLR2004
-    if name == "matmul":
-        return _size_of_product(x, dim)
-    if name == "unsqueeze":
-        new = attributes["dim"] % x.ndim
-        return None if dim == new else _size_of(x.inputs[0], dim - (dim > new))
-    sizes = attributes.get("size") or attributes.get("shape")
-    if name in ("full", "ones", "zeros", "expand", "sum_to_size", "reshape") and sizes:
-        return sizes[dim] if isinstance(sizes[dim], Expr) else None
-    return None
-
-
-def _size_of(x: Expr, dim: int) -> Expr:
-    size: Expr = x.size(dim)
-    return size
-
-
-def _size_of_reduced(x: Expr, dim: int) -> Expr | None:
-    source, attributes = x.inputs[0], x.attributes
-    named = attributes["dim"]
-    if named is None or named == ():
-        return None
-    listed = (named,) if isinstance(named, int) else named
-    gone = {d % source.ndim for d in listed}
-    if attributes["keepdim"]:
-        return None if dim in gone else _size_of(source, dim)
-    return _size_of(source, [d for d in range(source.ndim) if d not in gone][dim])
-
-
-def _size_of_product(x: Expr, dim: int) -> Expr | None:
-    left, right = pair(x)
-    if left.ndim == 2 and dim == 0:  # noqa: PLR2004 -- rows are those of the left matrix
-        return _size_of(left, 0)
-    if right.ndim == 2 and left.ndim in (1, 2) and dim == x.ndim - 1:  # noqa: PLR2004
-        return _size_of(right, 1)
-    return None
-
-
-def count_below(node: Expr) -> Expr | None:
-    """`((x - y) ** 2).numel() -> x.numel()`."""
-    x = node.inputs[0]
-    if x.op.name in _SAME_SHAPE or x.op.name in _SAME_ELEMENTS:
-        count: Expr = x.inputs[0].numel()
-        return count
-    if _broadcasts(x):
-        for arg in x.inputs:
-            if arg.value is None and arg.shape == x.shape:
-                whole: Expr = arg.numel()
-                return whole
-    return None
-
-
-def _sizes(node: Expr) -> tuple[Any, ...] | None:
-    """The shape as symbolic sizes that don't mention the node itself; None where that can't be."""
-    sizes: list[Any] = []
-    for dim, known in enumerate(node.shape):
-        size: Expr | None = _size_of(node, dim)
-        while size is not None and is_op(size, "size"):
-            below = size_below(size)
-            if below is None:
-                break
-            size = below
-        if size is None or (is_op(size, "size") and size.inputs[0] is node):
-            if known != 1:
-                return None
-            sizes.append(1)
-        else:
-            sizes.append(size if known != 1 else 1)
-    return tuple(sizes)
-
 
 # Filled tensors: one canonical form, `full`, which shape operators and arithmetic keep.
 
@@ -143,7 +19,7 @@ def fill(node: Expr) -> Expr | None:
     value = filling(node)
     sizes = node.attributes.get("size")
     if sizes is None:
-        sizes = tuple(_size_of(node.inputs[0], d) for d in range(node.ndim))
+        sizes = tuple(node.inputs[0].size(d) for d in range(node.ndim))
     return None if value is None else _full(sizes, value)
 
 
@@ -153,25 +29,46 @@ def _full(sizes: tuple[Any, ...], value: Any) -> Expr:
 
 
 def move_filled(node: Expr) -> Expr | None:
-    """A filled tensor in another shape: `torch.ones(3).unsqueeze(0) -> torch.ones(1, 3)`."""
-    value = filling(node.inputs[0])
-    if value is None:
+    """A filled tensor in another shape: `torch.ones(3).unsqueeze(0) -> torch.ones(1, 3)`.
+
+    Also one that repeats a tensor without dimensions.
+    """
+    x = node.inputs[0]
+    value = filling(x)
+    repeats = is_op(x, "expand") and x.inputs[0].ndim == 0
+    sizes = node.attributes["size"] if is_op(node, "expand") else symbolic_shape(node)
+    if sizes is None or (value is None and not repeats):
         return None
-    sizes = node.attributes["size"] if is_op(node, "expand") else _sizes(node)
-    return None if sizes is None else _full(sizes, value)
+    if value is not None:
+        return _full(sizes, value)
+    expanded: Expr = x.inputs[0].expand(sizes) if sizes else x.inputs[0]
+    return expanded
 
 
 def calculate_filled(node: Expr) -> Expr | None:
     """Arithmetic on filled tensors alone: `torch.ones(3) / n -> torch.full((3,), 1 / n)`."""
-    values = [arg if arg.value is not None else filling(arg) for arg in node.inputs]
-    if None in values or all(arg.value is not None for arg in node.inputs):
+    values: list[Any] = []
+    for arg in node.inputs:
+        value = arg if arg.value is not None else filling(arg)
+        if value is None:
+            return None
+        values.append(value)
+    if values == [*node.inputs]:
         return None
-    sizes = _sizes(node)
-    value = make(node.op, [as_number(v) for v in values], node.attributes)
-    return None if sizes is None or value.value is None else _full(sizes, value)
+    sizes = symbolic_shape(node)
+    result = make(node.op, [as_number(v) for v in values], node.attributes)
+    return None if sizes is None or result.value is None else _full(sizes, result)
 
 
 # Broadcasting: what an operator repeats by itself needn't be repeated before.
+
+
+_REPEATS = frozenset(
+    [
+        *("full", "ones", "zeros", "ones_like", "zeros_like", "full_like", "expand", "unsqueeze"),
+        *("neg", "mul", "div"),
+    ]
+)
 
 
 def unbroadcast(node: Expr) -> Expr | None:
@@ -190,6 +87,8 @@ def unbroadcast(node: Expr) -> Expr | None:
 
 
 def _smaller(arg: Expr) -> Expr | None:
+    if arg.op.name not in _REPEATS:
+        return None
     value = filling(arg)
     if value is not None:
         return as_number(value)
@@ -223,7 +122,7 @@ def expand_last(node: Expr) -> Expr | None:
 def expand(node: Expr) -> Expr | None:
     """An expansion to the shape that is there, of one already expanded, or of leading dimensions."""
     x, size = node.inputs[0], node.attributes["size"]
-    if _symbolic_shape(x) == size or (x.shape == node.shape and not _mentions(size)):
+    if _own_shape(x) == size or (x.shape == node.shape and not _mentions(size)):
         return x
     smaller = _smaller(x)
     if smaller is None or smaller.value is not None:
@@ -232,8 +131,8 @@ def expand(node: Expr) -> Expr | None:
     return wider
 
 
-def _symbolic_shape(x: Expr) -> tuple[Any, ...]:
-    return _sizes(x) or tuple(_size_of(x, d) for d in range(x.ndim))
+def _own_shape(x: Expr) -> tuple[Any, ...]:
+    return symbolic_shape(x) or tuple(x.size(d) for d in range(x.ndim))
 
 
 def _mentions(sizes: tuple[Any, ...]) -> bool:
@@ -250,9 +149,12 @@ def sum_dims(node: Expr) -> Expr | None:
     ones = [d for d in range(new, x.ndim) if node.shape[d - new] == 1 and x.shape[d] != 1]
     if not new and not ones:
         return x
-    if not ones:
-        return _sum(x, list(range(new)), keepdim=False)
-    return None if new else _sum(x, ones, keepdim=True)
+    if not new:
+        return _sum(x, ones, keepdim=True)
+    summed = _sum(x, [*range(new), *ones], keepdim=False)
+    for d in ones:
+        summed = summed.unsqueeze(d - new)
+    return summed
 
 
 def _sum(x: Expr, dims: list[int], *, keepdim: bool) -> Expr:
@@ -291,10 +193,24 @@ def squeeze_together(node: Expr) -> Expr | None:
     return together
 
 
+def squeeze_unsqueezed(node: Expr) -> Expr | None:
+    """`x.unsqueeze(1).squeeze(1) -> x`."""
+    inner = node.inputs[0]
+    if not is_op(inner, "unsqueeze") or node.attributes["dim"] is None:
+        return None
+    new = inner.attributes["dim"] % inner.ndim
+    dropped = {d % inner.ndim for d in node.attributes["dim"]}
+    if new not in dropped:
+        return None
+    rest = tuple(sorted(d - (d > new) for d in dropped - {new}))
+    squeezed: Expr = inner.inputs[0].squeeze(rest) if rest else inner.inputs[0]
+    return squeezed
+
+
 def same_shape(node: Expr) -> Expr | None:
     """A reshape to the shape that is there already, of a reshape, or that adds dimensions of size 1."""
     x, shape = node.inputs[0], node.attributes["shape"]
-    if _symbolic_shape(x) == shape:
+    if _own_shape(x) == shape:
         return x
     if is_op(x, "reshape"):
         again: Expr = x.inputs[0].reshape(shape)
@@ -351,7 +267,7 @@ def _piece(node: Expr, joined: Expr) -> Expr | None:
         return joined.inputs[index] if inside else None
     start: Any = 0
     for piece in joined.inputs:
-        size = _size_of(piece, attributes["dim"])
+        size = piece.size(attributes["dim"])
         end = size if start == 0 else infix("add", start, size)
         if (start, end, 1) == (attributes["start"], attributes["end"], attributes["step"]):
             return piece
@@ -361,12 +277,10 @@ def _piece(node: Expr, joined: Expr) -> Expr | None:
 
 _ARITHMETIC = (calculate_filled, unbroadcast, expand_last)
 REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
-    "size": (size_below,),
-    "numel": (count_below,),
     **dict.fromkeys(("ones", "zeros", "ones_like", "zeros_like", "full_like"), (fill,)),
     **dict.fromkeys(("unsqueeze", "flatten", "permute", "transpose"), (move_filled,)),
     "reshape": (move_filled, same_shape),
-    "squeeze": (move_filled, sum_without_keeping, squeeze_together),
+    "squeeze": (move_filled, sum_without_keeping, squeeze_unsqueezed, squeeze_together),
     "T": (move_filled, twice_transposed),
     "mT": (move_filled, twice_transposed),
     "expand": (move_filled, expand),

@@ -43,11 +43,13 @@ def whole(value: Number) -> Number:
 
 def coefficient(node: Expr) -> tuple[Number, Expr]:
     """A node as number times rest: `-x`, `2 * x`, `2 * x / y`, `2 / y`; (1, node) where there is none."""
-    if node.dtype.kind != "f" or node.value is not None:
+    if node.value is not None:
         return 1, node
     if is_op(node, "neg"):
         inner, rest = coefficient(node.inputs[0])
         return -inner, rest
+    if node.dtype.kind != "f":
+        return 1, node
     if is_op(node, "mul"):
         left, right = pair(node)
         value = number(left)
@@ -87,17 +89,23 @@ def static_divisor(node: Expr) -> tuple[Expr, Expr | None]:
     return node, None
 
 
+_FILLED = {
+    "ones": 1.0,
+    "ones_like": 1.0,
+    "zeros": 0.0,
+    "zeros_like": 0.0,
+    "full": None,
+    "full_like": None,
+}
+
+
 def filling(node: Expr) -> Any:
     """The number, literal or symbolic, that fills a tensor; None where it isn't filled by one."""
-    if node.value is not None or node.dtype.kind != "f":
+    name = node.op.name
+    if name not in _FILLED or node.dtype.kind != "f":
         return None
-    if is_op(node, "full"):
-        return node.attributes["fill_value"]
-    if is_op(node, "ones", "ones_like"):
-        return 1.0
-    if is_op(node, "zeros", "zeros_like"):
-        return 0.0
-    return node.attributes["fill_value"] if is_op(node, "full_like") else None
+    value = _FILLED[name]
+    return node.attributes["fill_value"] if value is None else value
 
 
 def as_number(value: Any) -> Expr:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import is_op, number, pair
+from gradcheck_cli.calculus.algebra import negate, scale_choice
+from gradcheck_cli.calculus.layout import calculate_filled
+from gradcheck_cli.calculus.patterns import is_op, number, pair, scaled
 from gradcheck_cli.graph import Expr, infix, t
 
 if TYPE_CHECKING:
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
 def without_parentheses(node: Expr) -> Expr | None:
     """`2 * (a * b) -> 2 * a * b`, `2 * (A @ x) -> 2 * A @ x`: the number goes to the first factor."""
     left, right = pair(node)
-    if number(left) is None or not is_op(right, "mul", "matmul"):
+    factor = number(left)
+    if factor is None or not is_op(right, "mul", "matmul"):
         return None
     first, second = pair(right)
-    return infix(right.op.name, left * first, second) if first.value is None else None
+    return infix(right.op.name, scaled(factor, first), second) if first.value is None else None
 
 
 def sign_first(node: Expr) -> Expr | None:
@@ -62,7 +65,7 @@ def _owner(size: tuple[Any, ...]) -> Expr | None:
 
 
 REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
-    "mul": (square, without_parentheses),
-    "neg": (sign_first,),
+    "mul": (calculate_filled, scale_choice, square, without_parentheses),
+    "neg": (sign_first, negate),
     "full": (name_filled,),
 }

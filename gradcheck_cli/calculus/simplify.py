@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import algebra, layout, present
+from gradcheck_cli.calculus import algebra, layout, present, sizes
 from gradcheck_cli.graph import Expr, rebuild, symbolic_sizes
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def _joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
 
 
 # First the canonical form, in which equal terms meet; then the form that reads best.
-PASSES: tuple[Rewrites, ...] = (_joined(layout.REWRITES, algebra.REWRITES), present.REWRITES)
+PASSES: tuple[Rewrites, ...] = (
+    _joined(sizes.REWRITES, layout.REWRITES, algebra.REWRITES),
+    present.REWRITES,
+)
 
 
 def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
@@ -86,7 +89,8 @@ def _rewritten(node: Expr, rewrites: Rewrites) -> Expr | None:
     """What the first rewrite that fires makes of a node."""
     for rewrite in rewrites.get(node.op.name, ()):
         found = rewrite(node)
-        if found is not None and found is not node:
-            if found.shape == node.shape and found.dtype is node.dtype:
-                return found
+        if found is None or found is node:
+            continue
+        if found.shape == node.shape and found.dtype is node.dtype:
+            return found
     return None

@@ -228,8 +228,8 @@ class _Printer:
             return f"[{', '.join('None' if v is None else self.text(v) for v in value)}]"
         if parameter.type == "size":
             return self.shape(value)
-        if parameter.type == "int[]" and isinstance(value, tuple) and len(value) == 1:
-            return str(value[0])
+        if parameter.type == "int[]" and isinstance(value, tuple):
+            return str(value[0]) if len(value) == 1 else str(value)
         return self.literal(value)
 
     def shape(self, value: tuple[Any, ...]) -> str:

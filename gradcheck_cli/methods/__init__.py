@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
     from gradcheck_cli.methods.case import Case
     from gradcheck_cli.methods.gradients import Gradients
@@ -23,11 +24,20 @@ RULES = {
 METHODS = tuple(RULES)
 
 
+def load(methods: Iterable[str]) -> None:
+    """Import what these methods need: PyTorch only where it is asked for."""
+    for method in methods:
+        _module(method)
+
+
 def run(method: str, case: Case) -> Gradients:
-    """Run one method. Its module is imported here, so that PyTorch is only where it is asked for."""
-    module = importlib.import_module(f"gradcheck_cli.methods.{method}_method")
-    result: Gradients = module.run(case)
+    """Run one method."""
+    result: Gradients = _module(method).run(case)
     return result
+
+
+def _module(method: str) -> ModuleType:
+    return importlib.import_module(f"gradcheck_cli.methods.{method}_method")
 
 
 def applicable(case: Case, wanted: Iterable[str] | None) -> tuple[str, ...]:

@@ -93,8 +93,8 @@ def prepare(check: Check) -> Case:
         let[name], scope[name] = formula, node
     expression, output = _build(check.expression, scope, problems, broken)
     if expression is None or output is None:
-        if not problems:
-            problems.append(_blocked(check.expression))
+        # Formulas that need no upstream gradient can still be read: all errors are told at once.
+        _manual(check, scope, problems, {*broken, UPSTREAM})
         raise GradcheckError(*problems)
     if not output.dtype.is_floating:
         message = f"the expression is of dtype {output.dtype.name}, which has no gradient"
@@ -135,10 +135,6 @@ def _build(
     except GradcheckError as error:
         problems.extend(error.problems)
         return None, None
-
-
-def _blocked(source: Source) -> Problem:
-    return Problem("GC012", "the expression uses a `let` that could not be read", source.where())
 
 
 def _manual(

@@ -106,7 +106,7 @@ class _Task:
 
     def estimate(self) -> Estimate:
         """By a complex step if that is confirmed, else by differences."""
-        if not self.x.elements or not self.between:
+        if not self.x.elements or not (self.between or self.output is self.x):
             return Estimate(np.zeros(self.x.shape))
         work = sum(node.elements + _CALL for node in self.between)
         times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS

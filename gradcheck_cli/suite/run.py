@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.engine.rounding import SMALLEST_STEP, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
-from gradcheck_cli.methods import applicable, run
+from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare
 from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
@@ -51,7 +51,11 @@ def run_check(check: Check) -> CheckOutcome:
         reproduce=reproduce(check),
     )
     try:
-        outcome = _judged(outcome, prepare(check))
+        case = prepare(check)
+        loading = perf_counter()
+        load(applicable(case, check.methods))
+        start += perf_counter() - loading  # importing PyTorch is no check's own time
+        outcome = _judged(outcome, case)
     except GradcheckError as error:
         first, *others = error.problems
         outcome = replace(outcome, error=first, also=tuple(others))
@@ -72,11 +76,11 @@ def run_check(check: Check) -> CheckOutcome:
 
 
 def reproduce(check: Check) -> str:
-    """The command line that runs this check alone."""
+    """The command line that runs this check alone, as its file has it."""
     if check.file is None or check.file == "<stdin>":
         return ""
-    target = shlex.quote(f"{check.file}::{check.id.partition('::')[2] or check.name}")
-    return f"gradcheck compare {target} --seed {check.seed} --device {check.device} --dtype {check.dtype}"
+    name = check.id.partition("::")[2] or check.name
+    return f"gradcheck compare {shlex.quote(f'{check.file}::{name}')}"
 
 
 def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
@@ -98,6 +102,10 @@ def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
     if value_problem is not None:
         diagnoses.append(value_problem)
         statuses.append("failed")
+    undefined = _not_finite(results)
+    if undefined is not None:
+        diagnoses.append(undefined)
+        statuses.append("inconclusive")
     diagnoses += [
         _explain(case, verdict, results, method, _allowances(check, rounding, position))
         for position, verdict in enumerate(verdicts, start=1)
@@ -190,6 +198,17 @@ def _compare_values(
         f"{float(theirs[where]):.10g} by PyTorch"
     )
     return Diagnosis("GC206", message + (f", at {list(where)}" if where else ""))
+
+
+def _not_finite(results: Sequence[Gradients]) -> Diagnosis | None:
+    """A value that is NaN or infinite has no derivative, whatever the methods say."""
+    for result in results:
+        if result.value is not None and not np.isfinite(result.value).all():
+            count = int((~np.isfinite(result.value)).sum())
+            what = "" if result.value.ndim == 0 else f" in {count} of {result.value.size} elements"
+            message = f"the expression's value by {result.method} is not finite{what}"
+            return Diagnosis("GC204", message, method=result.method)
+    return None
 
 
 def _explain(

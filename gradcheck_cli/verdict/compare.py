@@ -133,7 +133,7 @@ def _compare(pair: tuple[Estimate, Estimate], allowances: Allowances, rounding: 
         if kinks is not None and kinks.kinks:
             error, allowance = _at_kinks(left, right, error, allowance, kinks)
             # At a kink, differences have nothing to say against NaN.
-            if kinks in pair:
+            if kinks is a or kinks is b:
                 nothing = nothing | _is_kink(kinks) & np.isnan(size)
         ratio, relative = error / allowance, error / size
     for numbers in (error, ratio, relative):
@@ -179,7 +179,8 @@ def _at_kinks(
     assert kinks.high is not None
     assert kinks.error is not None
     low, high = kinks.low.reshape(-1), kinks.high.reshape(-1)
-    beyond = np.maximum.reduce([np.zeros(1), low - left, left - high, low - right, right - high])
+    outside = np.maximum.reduce([low - left, left - high, low - right, right - high])
+    beyond = np.maximum(outside, 0.0)
     at_kink = low < high
     return (
         np.where(at_kink, np.minimum(error, beyond), error),

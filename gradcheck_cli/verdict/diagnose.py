@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,31 +41,31 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class _Hypothesis:
+    """An explanation, the gradient that would be right if it holds, and candidates for the formula."""
+
     code: str
     message: str
     repaired: Array
-    fix: str | None
+    fixes: tuple[str, ...] = ()
 
 
 def diagnose(suspect: Suspect) -> Diagnosis:
     """The simplest explanation whose repair passes, or GC199."""
+    found = _obvious(suspect)
+    if found is not None:
+        return _diagnosis(suspect, *found)
     for hypothesis in _hypotheses(suspect):
-        if not suspect.right(hypothesis.repaired):
-            continue
-        fix = hypothesis.fix
-        if fix is not None and not _survives(suspect, fix):
-            fix = None
-        return Diagnosis(
-            hypothesis.code, hypothesis.message, suspect.input, suspect.method, fix, suspect.where
-        )
-    return Diagnosis(
-        "GC199",
-        f"the {suspect.method} gradient of `{suspect.input}` is wrong; the cause is not recognised",
-        suspect.input,
-        suspect.method,
-        None,
-        suspect.where,
+        if suspect.right(hypothesis.repaired):
+            fix = next((text for text in hypothesis.fixes if _survives(suspect, text)), None)
+            return _diagnosis(suspect, hypothesis.code, hypothesis.message, fix)
+    message = (
+        f"the {suspect.method} gradient of `{suspect.input}` is wrong; the cause is not recognised"
     )
+    return _diagnosis(suspect, "GC199", message)
+
+
+def _diagnosis(suspect: Suspect, code: str, message: str, fix: str | None = None) -> Diagnosis:
+    return Diagnosis(code, message, suspect.input, suspect.method, fix, suspect.where)
 
 
 def _survives(suspect: Suspect, fix: str) -> bool:
@@ -73,53 +74,97 @@ def _survives(suspect: Suspect, fix: str) -> bool:
     return value is not None and value.shape == suspect.reference.shape and suspect.right(value)
 
 
+def _obvious(suspect: Suspect) -> tuple[str, str] | None:
+    """What needs no repair to be seen: no numbers, or no gradient at all."""
+    wrong, reference = suspect.gradient, suspect.reference
+    bad = ~np.isfinite(wrong) & np.isfinite(reference)
+    if bad.any():
+        first = np.argwhere(bad)[0].tolist() if bad.ndim else []
+        count, place = int(bad.sum()), f", first at {first}" if first else ""
+        patched = np.where(bad, reference, wrong)
+        rest = "" if suspect.right(patched) else "; other elements are wrong too"
+        of = "" if wrong.size == 1 else f" in {count} of {wrong.size} elements{place}"
+        return "GC110", f"NaN or infinity{of}, where the gradient is finite{rest}"
+    if not wrong.any() and bool(np.nan_to_num(reference).any()):
+        return "GC112", "zero everywhere: no gradient flows"
+    return None
+
+
 def _hypotheses(suspect: Suspect) -> Iterator[_Hypothesis]:
     """What could have gone wrong, the simplest first."""
-    wrong, text = suspect.gradient, suspect.text
-    yield _Hypothesis("GC102", "the sign is flipped", -wrong, text and _negated(text))
-    yield from _transposed(suspect)
+    wrong = suspect.gradient
+    text = None if suspect.text is None else " ".join(suspect.text.split())
+    whole = None if text is None else _parenthesised(text)
+    yield _Hypothesis(
+        "GC102", "the sign is flipped", -wrong, () if whole is None else (f"-{whole}",)
+    )
+    if wrong.ndim > 1 and wrong.shape[-1] == wrong.shape[-2]:
+        turned = () if whole is None else (f"{whole}.T", f"{whole}.mT")
+        message = "the gradient is transposed"
+        yield _Hypothesis("GC103", message, np.swapaxes(wrong, -1, -2), turned)
+    if text is not None and suspect.evaluate is not None:
+        for message, repaired in turned_products(text):
+            value = suspect.evaluate(repaired)
+            if value is not None and value.shape == wrong.shape:
+                yield _Hypothesis("GC103", message, value, (repaired,))
     factor = _factor(wrong, suspect.reference)
     if factor is not None:
-        named, applied = _named(factor, suspect.sizes)
-        message = f"off by a constant factor: multiply by {named}"
-        yield _Hypothesis("GC101", message, wrong * factor, text and _scaled(text, applied))
+        named, fixes = _named(factor, suspect.sizes, whole)
+        yield _Hypothesis(
+            "GC101", f"off by a constant factor: multiply by {named}", wrong * factor, fixes
+        )
 
 
-def _transposed(suspect: Suspect) -> Iterator[_Hypothesis]:
-    wrong, text = suspect.gradient, suspect.text
-    if wrong.ndim < 2 or wrong.shape[-1] != wrong.shape[-2]:
-        return
-    suffix = ".T" if wrong.ndim == 2 else ".mT"
-    turned = np.swapaxes(wrong, -1, -2)
-    yield _Hypothesis(
-        "GC103", "the gradient is transposed", turned, text and _parenthesised(text) + suffix
-    )
-    if text is not None and suspect.evaluate is not None:
-        for swapped in _swaps(text):
-            value = suspect.evaluate(swapped)
-            if value is not None and value.shape == wrong.shape:
-                message = "the operands of a matrix product are swapped"
-                yield _Hypothesis("GC103", message, value, swapped)
+_MAX_PRODUCTS = 16
 
 
-_MAX_SWAPS = 16
+def turned_products(text: str) -> Iterator[tuple[str, str]]:
+    """What is said of, and the formula with, the operands of one `@` swapped, or one of them transposed.
 
-
-def _swaps(text: str) -> Iterator[str]:
-    """The formula with the operands of each `@` swapped, one at a time."""
-    import ast
-
+    >>> [repaired for _, repaired in turned_products("2 * (A @ x)")]
+    ['2 * (x @ A)', '2 * (A.T @ x)', '2 * (A.mT @ x)', '2 * (A @ x.T)', '2 * (A @ x.mT)']
+    """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
+    # The positions in a tree count bytes.
+    source = text.encode()
     products = [
-        n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult)
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
     ]
-    for product in products[:_MAX_SWAPS]:
-        product.left, product.right = product.right, product.left
-        yield ast.unparse(tree)
-        product.left, product.right = product.right, product.left
+    for product in products[:_MAX_PRODUCTS]:
+        start, end = product.col_offset, product.end_col_offset
+        sign = source.index(b"@", product.left.end_col_offset)
+        left, right = (
+            part.strip().decode() for part in (source[start:sign], source[sign + 1 : end])
+        )
+        before, after = source[:start].decode(), source[end:].decode()
+        left_whole, right_whole = _operand(left, product.left), _operand(right, product.right)
+        message = f"the operands of a product are swapped: `{left}` and `{right}`"
+        yield message, f"{before}{right_whole} @ {left_whole}{after}"
+        for suffix in (".T", ".mT"):
+            yield (
+                f"`{left}` is transposed",
+                f"{before}{_turned(left_whole, suffix)} @ {right}{after}",
+            )
+        for suffix in (".T", ".mT"):
+            yield (
+                f"`{right}` is transposed",
+                f"{before}{left} @ {_turned(right_whole, suffix)}{after}",
+            )
+
+
+def _operand(text: str, node: ast.expr) -> str:
+    """An operand's text, safe to put a method behind and to be either operand."""
+    bare = isinstance(node, (ast.BinOp, ast.UnaryOp)) and not text.startswith("(")
+    return f"({text})" if bare else text
+
+
+def _turned(text: str, suffix: str) -> str:
+    return text.removesuffix(suffix) if text.endswith(suffix) else text + suffix
 
 
 def _factor(wrong: Array, reference: Array) -> float | None:
@@ -139,32 +184,57 @@ _CONSTANTS = {
     "math.pi": math.pi,
     "2 * math.pi": 2 * math.pi,
     "2 ** 0.5": 2**0.5,
+    "math.pi ** 0.5": math.pi**0.5,
     "(2 * math.pi) ** 0.5": (2 * math.pi) ** 0.5,
+    "math.log(2)": math.log(2),
+    "math.log(10)": math.log(10),
 }
+_NUMBERS = (2, 3, 4)
 
 
-def _named(factor: float, sizes: Mapping[str, int]) -> tuple[str, str]:
-    """The factor for people, and as it is applied to a formula: `* 2`, `/ x.numel()`."""
+def _named(
+    factor: float, sizes: Mapping[str, int], formula: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The factor for people, and the formula with it applied: first as it is named, then as a number."""
+    named = next((n for n in _names(abs(factor), sizes)), None)
     sign = "-" if factor < 0 else ""
-    size = abs(factor)
-    for number in (2.0, 3.0, 4.0):
+    number = f"{factor:.10g}"
+    if named is None:
+        return number, () if formula is None else (
+            f"{number} * {formula}",
+            f"{factor!r} * {formula}",
+        )
+    name, template = named
+    if formula is None:
+        return sign + name, ()
+    return sign + name, (sign + template.format(formula), f"{factor!r} * {formula}")
+
+
+def _names(size: float, sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """What a positive factor could be, and the formula with it: `{}` stands for the formula."""
+    for number in _NUMBERS:
         if _close(size, number):
-            return f"{sign}{number:g}", f"{sign}{number:g} * "
-        if _close(size, 1 / number) and number not in sizes.values():
-            return f"{sign}1/{number:g}", f"{sign}{1 / number!r} * "
+            yield str(number), f"{number} * {{}}"
     for text, value in sizes.items():
-        for multiple in (1, 2):
-            if value > 1 and _close(size, multiple / value):
-                top = f"{sign}{multiple}"
-                return f"{top} / {text} (= {value})", f"{top} / {text} * "
-            if value > 1 and _close(size, multiple * value):
-                return f"{sign}{multiple} * {text} (= {value})", f"{sign}{multiple} * {text} * "
-    for text, value in _CONSTANTS.items():
-        if _close(size, value):
-            return f"{sign}{text}", f"{sign}({text}) * "
+        if value < 2:
+            continue
+        shown = f"{text} (= {value})"
         if _close(size, 1 / value):
-            return f"{sign}1 / ({text})", f"{sign}1 / ({text}) * "
-    return f"{factor:.10g}", f"{factor!r} * "
+            yield f"1 / {shown}", f"{{}} / {text}"
+        if _close(size, 2 / value):
+            yield f"2 / {shown}", f"2 * {{}} / {text}"
+        if _close(size, value):
+            yield shown, f"{text} * {{}}"
+        if _close(size, value / 2):
+            yield f"{shown} / 2", f"{text} * {{}} / 2"
+    for number in _NUMBERS:
+        if _close(size, 1 / number):
+            yield f"1/{number}", f"{{}} / {number}"
+    for text, constant in _CONSTANTS.items():
+        if _close(size, constant):
+            yield text, f"{{}} * {text}"
+        if _close(size, 1 / constant):
+            yield f"1 / ({text})", f"{{}} / ({text})"
 
 
 def _close(a: float, b: float) -> bool:
@@ -173,13 +243,4 @@ def _close(a: float, b: float) -> bool:
 
 def _parenthesised(text: str) -> str:
     """The formula, safe to apply an operator to."""
-    text = " ".join(text.split())
     return text if text.isidentifier() else f"({text})"
-
-
-def _negated(text: str) -> str:
-    return f"-{_parenthesised(text)}"
-
-
-def _scaled(text: str, factor: str) -> str:
-    return f"{factor}{_parenthesised(text)}"

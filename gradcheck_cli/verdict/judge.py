@@ -114,6 +114,7 @@ def _doubtful(estimate: Estimate) -> Array | None:
         known = estimate.error <= _BLUNT * np.maximum(size, typical)
         if estimate.scale is not None:
             known |= estimate.error <= _CANCELS * estimate.scale
+        known &= np.isfinite(estimate.error)
     return None if known.all() else np.asarray(~known)
 
 
@@ -199,9 +200,7 @@ def _status(
 ) -> tuple[Status, tuple[Diagnosis, ...]]:
     notes = [_kink_note(name, vote, m) for m, e in vote.estimates.items() if e.kinks]
     for method, doubt in vote.doubtful.items():
-        count = "" if vote.blunt(method) else f" at {int(doubt.sum())} of {doubt.size} elements"
-        message = f"the {method} gradient of `{name}` can't be told from noise{count}"
-        notes.append(Diagnosis("GC202", message, name, method))
+        notes.append(_doubt_note(name, vote, method, doubt))
     if len(groups) > 1:
         return "failed", tuple(notes)
     if not groups:
@@ -225,6 +224,18 @@ def _status(
             message = f"{_listed(group)} share their derivative rules: that is one witness"
         notes.append(Diagnosis("GC205", message, name))
     return "inconclusive", tuple(notes)
+
+
+def _doubt_note(name: str, vote: _Vote, method: str, doubt: Array) -> Diagnosis:
+    """Where differences can't tell, and what keeps them from it."""
+    count = "" if vote.blunt(method) else f" at {int(doubt.sum())} of {doubt.size} elements"
+    error = vote.estimates[method].error
+    if error is not None and np.isinf(error[doubt]).all():
+        why = "a jump, an infinite slope, or the edge of the domain"
+    else:
+        why = "rounding noise"
+    message = f"differences can't tell the gradient of `{name}`{count}: {why}"
+    return Diagnosis("GC202", message, name, method)
 
 
 def _kink_note(name: str, vote: _Vote, method: str) -> Diagnosis:

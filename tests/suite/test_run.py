@@ -253,3 +253,13 @@ def test_a_backend_that_refuses_is_no_silent_pass(monkeypatch: pytest.MonkeyPatc
     (diagnosis,) = [d for d in outcome.diagnoses if d.code == "GC304"]
     assert "not implemented for 'Half'" in diagnosis.message
     assert "trace" not in diagnosis.message
+
+
+def test_all_errors_of_a_check_are_told_at_once() -> None:
+    outcome = outcome_of(
+        "inputs: {x: {shape: [2]}, y: {shape: [2]}}\nlet: {h: x.foo()}\nexpression: h.sum() + x.bar()\n"
+        "manual: {x: x.baz(), y: grad * 2}"
+    )
+    assert outcome.error is not None
+    messages = [problem.message for problem in (outcome.error, *outcome.also)]
+    assert [m for name in ("foo", "baz") for m in messages if name in m] == messages
