@@ -1,6 +1,6 @@
 """A thousand small checks: all five methods against torch.autograd.gradcheck alone.
 
-    python benchmarks/small_checks.py [--checks 1000] [--rows 3] [--columns 8]
+    python -m benchmarks.small_checks [--checks 1000] [--rows 3] [--columns 8]
 
 Ours is the whole command (parsing the file, drawing inputs, five methods, verdict, report) less its
 start-up, measured as the same command on one check. The peer is `torch.autograd.gradcheck` with its defaults
@@ -18,28 +18,26 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _templates import spec_text
+from benchmarks.templates import spec_text
 
 _PEER = """
 import sys, time
 import torch
-from gradcheck_cli.methods.case import prepare
-from gradcheck_cli.methods.torch_method import evaluate
+import torch.nn.functional as F
 from gradcheck_cli.spec.load import load_file
+from gradcheck_cli.spec.sample import sample
 
-cases = [prepare(check) for check in load_file(sys.argv[1])]
+checks = load_file(sys.argv[1])
 torch.set_default_dtype(torch.float64)
 jobs = []
-for case in cases:
-    leaves = {name: torch.tensor(array) for name, array in case.arrays.items() if name != "grad"}
-    checked = tuple(leaves[name].requires_grad_() for name in case.wrt)
-
-    def function(*tensors, case=case, leaves=leaves):
-        return evaluate(case, {**leaves, **dict(zip(case.wrt, tensors))})
-
+for check in checks:
+    tensors = {name: torch.tensor(array) for name, array in sample(check).items()}
+    checked = [tensors[name].requires_grad_() for name in check.wrt]
+    names = {"torch": torch, "F": F, "sigmoid": torch.sigmoid, "softmax": torch.softmax, **tensors}
+    function = eval(f"lambda {', '.join(check.wrt)}: {check.expression.text}", names)
     jobs.append((function, checked))
-jobs[0][0](*jobs[0][1]).sum().backward()
+function, checked = jobs[0]
+torch.autograd.gradcheck(function, checked)
 start = time.perf_counter()
 for function, checked in jobs:
     assert torch.autograd.gradcheck(function, checked)
@@ -78,12 +76,11 @@ def main() -> None:
                 float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
             )
     elements = given.rows * given.columns
+    ratio = statistics.median(o / p for o, p in zip(ours, peer, strict=True))
     print(f"{given.checks} checks of {elements} elements, medians of {given.rounds}")
     print(f"gradcheck compare, five methods  {statistics.median(ours):8.2f} s")
     print(f"torch.autograd.gradcheck alone   {statistics.median(peer):8.2f} s")
-    print(
-        f"ratio                            {statistics.median(o / p for o, p in zip(ours, peer, strict=True)):8.2f}"
-    )
+    print(f"ratio                            {ratio:8.2f}")
 
 
 if __name__ == "__main__":

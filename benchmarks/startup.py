@@ -1,6 +1,6 @@
 """Start-up: whole-process time of commands over that of `python -c "import torch"`, paired.
 
-    python benchmarks/startup.py [--rounds 11]
+    python -m benchmarks.startup [--rounds 11]
 
 Each round runs every command once, in turn, so that a busy machine slows all alike; the ratio is taken
 within a round, and the median over rounds is printed.

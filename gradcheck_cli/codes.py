@@ -235,8 +235,8 @@ _RECORDS = (
     Code(
         "GC110",
         "NaN or infinity where the gradient is finite",
-        "A formula that is right on paper overflows or divides zero by zero. With `torch` or `engine` named, it "
-        "is the expression itself whose chain rule does: `where` doesn't protect the branch not taken.",
+        "A formula that is right on paper overflows or divides zero by zero. With `torch` or `engine` named, "
+        "it is the expression's own chain rule that does: `where` doesn't protect the branch not taken.",
         "exp(x) / (1 + exp(x))  # of 1000",
         "sigmoid(x)",
     ),

@@ -104,10 +104,7 @@ def _promote(operands: tuple[tuple[DType, bool], ...], default: DType) -> DType:
     groups: list[DType | None] = [None, None, None]
     for dtype, zero_dim in operands:
         level = 2 if dtype.weak else 1 if zero_dim else 0
-        if dtype.weak:
-            strong = {"b": bool_, "i": int64, "f": default}[dtype.kind]
-        else:
-            strong = dtype
+        strong = {"b": bool_, "i": int64, "f": default}[dtype.kind] if dtype.weak else dtype
         current = groups[level]
         groups[level] = strong if current is None else _join(current, strong)
     result: DType | None = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gradcheck_cli.spec.load import load_file
 from gradcheck_cli.suite.run import run_check
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradcheck_cli.spec.check import Check

@@ -75,7 +75,9 @@ def collect_factors(node: Expr) -> Expr | None:
         factor, rest = coefficient(right)
         if value is None:
             return scaled(factor, left * rest) if factor != 1 else None
-        return scaled(value * factor, rest) if factor != 1 and moderate(value * factor) else None
+        if factor == 1:
+            return scaled(value, right) if is_op(right, "div") and moderate(value) else None
+        return scaled(value * factor, rest) if moderate(value * factor) else None
     (first, x), (second, y) = coefficient(left), coefficient(right)
     if first == second == 1 or not moderate(first * second):
         return None
@@ -214,15 +216,17 @@ def add_nothing(node: Expr) -> Expr | None:
 
 
 def collect_terms(node: Expr) -> Expr | None:
-    """`x + x -> 2 * x`, `2 * x - 3 * x -> -x`, `a / n + b / n -> (a + b) / n`."""
+    """`x + x -> 2 * x`, `-x - 2 * x -> -3 * x`, `a / n + b / n -> (a + b) / n`.
+
+    Terms of opposite signs stay: where x is infinite, `3 * x - 2 * x` is NaN.
+    """
     if not _plain_sum(node):
         return None
     left, right = pair(node)
     (first, x), (second, y) = coefficient(left), coefficient(right)
-    if x is y and x.value is None:
-        total = first + second if is_op(node, "add") else first - second
-        if moderate(total):
-            return scaled(total, x)
+    second = second if is_op(node, "add") else -second
+    if x is y and x.value is None and (first > 0) == (second > 0):
+        return scaled(first + second, x) if moderate(first + second) else None
     (x, by), (y, also) = static_divisor(left), static_divisor(right)
     if by is not None and by is also:
         return infix(node.op.name, x, y) / by

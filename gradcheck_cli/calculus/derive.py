@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.errors import Source
-from gradcheck_cli.graph import Expr, t
+from gradcheck_cli.graph import Expr, rebuild, t, topological, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.lang.printer import Printed, print_formulas
@@ -31,13 +31,22 @@ def derive(
     formula will be read, so that none of them is used for a function or a definition.
     """
     cotangent = t.ones(()) if output.ndim == 0 else upstream
-    named = dict(names or {})
-    both = simplify([*differentiate(output, wrt, cotangent), *named])
-    gradients, shorter = both[: len(wrt)], both[len(wrt) :]
-    # What a name stands for is found again where it was simplified as a part of the gradient.
-    found = {node: name for node, name in zip(shorter, named.values(), strict=True) if node.args}
-    names, reserved = {**found, **named}, frozenset(taken)
-    return tuple(print_formulas([gradient], names, reserved) for gradient in gradients)
+    gradients = differentiate(output, wrt, cotangent)
+    if names:
+        gradients = _named(gradients, names)
+    reserved = frozenset(taken)
+    return tuple(print_formulas([gradient], None, reserved) for gradient in simplify(gradients))
+
+
+def _named(nodes: Sequence[Expr], names: Mapping[Expr, str]) -> tuple[Expr, ...]:
+    """The nodes with what has a name made an input, so that no rewrite takes it apart."""
+    made: dict[Expr, Expr] = {}
+    for node in topological(nodes, sizes=True):
+        if node in names and node.args and node.value is None:
+            made[node] = variable(names[node], node.shape, node.dtype)
+        else:
+            made[node] = rebuild(node, made.__getitem__)
+    return tuple(made[node] for node in nodes)
 
 
 def read_back(printed: Printed, scope: Mapping[str, Expr]) -> Expr:

@@ -15,11 +15,12 @@ def differentiate(
 ) -> tuple[Expr, ...]:
     """The gradient of `(cotangent * output).sum()` with respect to each of `wrt`, as expressions.
 
-    A missing cotangent is 1, for a scalar output. A node of `wrt` that the output does not depend on
-    gets zeros. Reverse accumulation: Griewank and Walther, Evaluating Derivatives, section 3.2.
+    A missing cotangent is 1, for a scalar output. A node of `wrt` that the output does not depend on, or
+    that holds whole numbers or a mask, gets zeros. Reverse accumulation: Griewank and Walther, Evaluating
+    Derivatives, section 3.2.
     """
     order = topological([output])
-    depends: set[Expr] = set(wrt)
+    depends = {node for node in wrt if node.dtype.kind in "fz"}
     for node in order:
         if (
             node not in depends

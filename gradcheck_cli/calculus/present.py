@@ -13,11 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Longer products keep their parentheses: to put a number into one shared by others is to copy it.
+_MOST_FACTORS = 6
+
+
+def _is_short_product(node: Expr) -> bool:
+    for _ in range(_MOST_FACTORS):
+        if not is_op(node, "mul", "matmul"):
+            return True
+        node = node.inputs[0]
+    return False
+
+
 def without_parentheses(node: Expr) -> Expr | None:
     """`2 * (a * b) -> 2 * a * b`, `2 * (A @ x) -> 2 * A @ x`: the number goes to the first factor."""
     left, right = pair(node)
     factor = number(left)
-    if factor is None or not is_op(right, "mul", "matmul"):
+    if factor is None or not is_op(right, "mul", "matmul") or not _is_short_product(right):
         return None
     first, second = pair(right)
     return infix(right.op.name, scaled(factor, first), second) if first.value is None else None
@@ -26,7 +38,7 @@ def without_parentheses(node: Expr) -> Expr | None:
 def sign_first(node: Expr) -> Expr | None:
     """`-(a * b) -> -a * b`, `-(A @ x) -> -A @ x`."""
     inner = node.inputs[0]
-    if not is_op(inner, "mul", "matmul"):
+    if not is_op(inner, "mul", "matmul") or not _is_short_product(inner):
         return None
     first, second = pair(inner)
     return infix(inner.op.name, -first, second) if first.value is None else None

@@ -86,7 +86,7 @@ def _of_file(what: str, wrt: Sequence[str]) -> None:
         case = prepare(check)
         let = {case.scope[name]: name for name in case.let}
         nodes = [case.variables[name] for name in names]
-        formulas = closed_form(case.output, nodes, case.upstream, let)
+        formulas = closed_form(case.output, nodes, case.upstream, let, taken=case.scope)
         title = check.name if len(checks) > 1 else None
         _show(title, dict(zip(names, formulas, strict=True)), case.output)
 
@@ -121,7 +121,7 @@ def _of_expression(text: str, inputs: Sequence[str], wrt: Sequence[str]) -> None
         message = "the expression has no floating-point input"
         raise GradcheckError(Problem("GC024", message, source.where(), "give one, as in -i x=3,8"))
     upstream = variable("grad", output.shape)
-    formulas = closed_form(output, [scope[name] for name in names], upstream)
+    formulas = closed_form(output, [scope[name] for name in names], upstream, taken=scope)
     _show(None, dict(zip(names, formulas, strict=True)), output)
 
 

@@ -266,7 +266,8 @@ class _Printer:
 
     def write_slice(self, node: Expr) -> str:
         x, attributes = node.inputs[0], node.attributes
-        bounds = [attributes["start"], attributes["end"]]
+        start = attributes["start"]
+        bounds = [None if same(start, 0) else start, attributes["end"]]
         if not same(attributes["step"], 1):
             bounds.append(attributes["step"])
         text = ":".join("" if bound is None else self.number_text(bound) for bound in bounds)
@@ -289,7 +290,9 @@ _SPECIAL = {
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equality that tells 1, 1.0 and True apart, also inside tuples."""
+    """Equality that tells 1, 1.0 and True apart, and 0.0 and -0.0, also inside tuples."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return a.hex() == b.hex()
     return type(a) is type(b) and a == b

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 UPSTREAM = "grad"
 
 
+@dataclass(frozen=True, slots=True)
+class Second:
+    """What a second-order case adds: the names of the first order's cotangent and of each direction."""
+
+    cotangent: str
+    directions: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Case:
     """A validated expression with its inputs: what every method starts from.
 
     Graphs are in float64, whatever the check's dtype: they are the reference. `upstream` is the cotangent
-    as a node, of the output's shape. `scope` holds inputs and `let` names.
+    as a node, of the output's shape. `scope` holds inputs and `let` names. `given` are the arrays, where
+    they are not the check's; `second` is there where the output is made of the expression's gradients.
     """
 
     check: Check
@@ -44,6 +53,8 @@ class Case:
     cotangent: Expr | str
     manual: Mapping[str, Expr]
     formulas: Mapping[str, Formula] = field(default_factory=dict)
+    given: Mapping[str, Array] | None = None
+    second: Second | None = None
 
     @property
     def wrt(self) -> tuple[str, ...]:
@@ -53,6 +64,8 @@ class Case:
     @cached_property
     def arrays(self) -> dict[str, Array]:
         """Every input's numbers, and the cotangent's under `grad`."""
+        if self.given is not None:
+            return dict(self.given)
         arrays: dict[str, Array] = dict(sample(self.check))
         if isinstance(self.cotangent, Expr):
             whole = Plan([self.cotangent], limit=memory_limit())(arrays)[0]

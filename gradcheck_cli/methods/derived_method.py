@@ -9,8 +9,8 @@ import numpy as np
 
 from gradcheck_cli.calculus.derive import derive, read_back
 from gradcheck_cli.engine.plan import Plan
-from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.errors import GradcheckError
+from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
@@ -23,7 +23,7 @@ def run(case: Case) -> Gradients:
     start = perf_counter()
     names = {case.scope[name]: name for name in case.let if case.scope[name].args}
     wrt = [case.variables[name] for name in case.wrt]
-    printed = derive(case.output, wrt, case.upstream, names)
+    printed = derive(case.output, wrt, case.upstream, names, taken=case.scope)
     scope = {**case.scope, UPSTREAM: case.upstream}
     formulas = {name: str(formula) for name, formula in zip(case.wrt, printed, strict=True)}
     try:

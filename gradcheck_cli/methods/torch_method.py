@@ -16,6 +16,7 @@ import torch.nn.functional
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
 from gradcheck_cli.graph import TABLE
+from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
 if TYPE_CHECKING:
@@ -56,10 +57,21 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
     targets = [leaves[name] for name in case.wrt]
     if not value.requires_grad:
         return value, [torch.zeros_like(target) for target in targets]
-    upstream = torch.from_numpy(case.arrays["grad"]).to(device, value.dtype)
+    second = case.second
+    cotangent = case.arrays[UPSTREAM if second is None else second.cotangent]
+    upstream = torch.from_numpy(cotangent).to(device, value.dtype)
     found: Sequence[torch.Tensor | None] = torch.autograd.grad(
-        value, targets, upstream, allow_unused=True
+        value, targets, upstream, allow_unused=True, create_graph=second is not None
     )
+    if second is not None:
+        value = value.new_zeros(())
+        for name, gradient in zip(case.wrt, found, strict=True):
+            if gradient is not None:
+                direction = torch.from_numpy(case.arrays[second.directions[name]])
+                value = value + (gradient * direction.to(device, gradient.dtype)).sum()
+        if not value.requires_grad:
+            return value, [torch.zeros_like(target) for target in targets]
+        found = torch.autograd.grad(value, targets, allow_unused=True)
     return value, [
         torch.zeros_like(target) if gradient is None else gradient
         for target, gradient in zip(targets, found, strict=True)
@@ -110,7 +122,7 @@ def _bare(name: str) -> Any:
 
 
 def _numpy(tensor: torch.Tensor) -> Any:
-    return np.asarray(tensor.detach().to("cpu", torch.float64).numpy())
+    return np.asarray(tensor.to("cpu", torch.float64).numpy(force=True))
 
 
 @contextmanager

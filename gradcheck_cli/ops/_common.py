@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +11,9 @@ from gradcheck_cli.graph import TABLE, Expr, Op, Shape, Type, t
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
     from gradcheck_cli.dtypes import DType
 
 

@@ -148,7 +148,8 @@ def _gelu_vjp(g: Expr, out: Expr, x: Expr, approximate: str) -> Any:
 
 def _gelu_definition(x: Expr, approximate: str) -> Expr:
     if approximate == "none":
-        return 0.5 * x * (1 + (x * _ROOT_HALF).erf())
+        erf: Expr = (x * _ROOT_HALF).erf()
+        return 0.5 * x * (1 + erf)
     tanh: Expr = (_ROOT_2_OVER_PI * (x + _CUBIC * x**3)).tanh()
     return 0.5 * x * (1 + tanh)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare
 from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
+from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.schema import Invalid
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.diagnose import Suspect, diagnose
@@ -85,45 +86,77 @@ def reproduce(check: Check) -> str:
 
 def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
     check = case.check
-    results = [run(method, case) for method in applicable(case, check.methods)]
+    first = _first_order(case)
+    orders = [first]
+    if check.order == 2:
+        orders.append(_second_order(case))
+    outcome = replace(
+        outcome,
+        status=_worst([status for order in orders for status in order.statuses]),
+        gradients=tuple(gradient for order in orders for gradient in order.gradients),
+        diagnoses=tuple(diagnosis for order in orders for diagnosis in order.diagnoses),
+        value=first.value,
+    )
+    return _expected(outcome, check) if check.expect_fail else outcome
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is found of the first derivatives, or of the second."""
+
+    gradients: Sequence[GradientOutcome]
+    statuses: Sequence[Status]
+    diagnoses: Sequence[Diagnosis]
+    value: Mapping[str, float] = field(default_factory=dict)
+
+
+def _first_order(case: Case) -> _Order:
+    results = [run(method, case) for method in applicable(case, case.check.methods)]
     rounding = _Rounding(case)
-    verdicts = [
-        judge(
-            name,
-            case.variables[name].shape,
-            results,
-            _allowances(check, rounding, position),
-        )
-        for position, name in enumerate(case.wrt, start=1)
-    ]
-    diagnoses = [note for verdict in verdicts for note in verdict.notes]
-    statuses: list[Status] = [verdict.status for verdict in verdicts]
-    value_problem = _compare_values(case, results, rounding)
-    if value_problem is not None:
-        diagnoses.append(value_problem)
+    forward = _compare_values(case, results, rounding)
+    found = _of_order(case, results, rounding, 1, blame=forward is None)
+    statuses, diagnoses = [*found.statuses], [*found.diagnoses]
+    if forward is not None:
+        diagnoses.append(forward)
         statuses.append("failed")
     undefined = _not_finite(results)
     if undefined is not None:
         diagnoses.append(undefined)
         statuses.append("inconclusive")
-    diagnoses += [
-        _explain(case, verdict, results, method, _allowances(check, rounding, position))
-        for position, verdict in enumerate(verdicts, start=1)
-        for method in verdict.outcome.outliers
-    ]
+    value = {r.method: float(np.sum(r.value)) for r in results if r.value is not None}
+    return _Order(found.gradients, statuses, diagnoses, value)
+
+
+def _second_order(case: Case) -> _Order:
+    case = second_order(case)
+    results = [run(method, case) for method in applicable(case, case.check.methods)]
+    found = _of_order(case, results, _Rounding(case), 2)
+    diagnoses = [replace(d, message=f"second derivative: {d.message}") for d in found.diagnoses]
+    return _Order(found.gradients, found.statuses, diagnoses)
+
+
+def _of_order(
+    case: Case, results: Sequence[Gradients], rounding: _Rounding, order: int, *, blame: bool = True
+) -> _Order:
+    """Judge every input's gradient. Without `blame` nobody is named: the values already differ."""
+    judged = []
+    diagnoses: list[Diagnosis] = []
+    for position, name in enumerate(case.wrt, start=1):
+        allowances = _allowances(case.check, rounding, position)
+        verdict = judge(name, case.variables[name].shape, results, allowances, order=order)
+        if not blame:
+            verdict = replace(verdict, outcome=replace(verdict.outcome, outliers=()))
+        diagnoses += verdict.notes
+        judged.append((verdict, allowances))
+    for verdict, allowances in judged:
+        for method in verdict.outcome.outliers:
+            diagnoses.append(_explain(case, verdict, results, method, allowances))
+    statuses: list[Status] = [verdict.status for verdict, _ in judged]
     refusals = _refusals(results)
     if refusals:
         # A method that was asked for and could not run: the others' agreement is no full pass.
         statuses.append("inconclusive")
-    diagnoses += refusals
-    outcome = replace(
-        outcome,
-        status=_worst(statuses),
-        gradients=tuple(verdict.outcome for verdict in verdicts),
-        diagnoses=tuple(diagnoses),
-        value={r.method: float(np.sum(r.value)) for r in results if r.value is not None},
-    )
-    return _expected(outcome, check) if check.expect_fail else outcome
+    return _Order([v.outcome for v, _ in judged], statuses, [*diagnoses, *refusals])
 
 
 def _refusals(results: Sequence[Gradients]) -> list[Diagnosis]:

@@ -180,15 +180,16 @@ def _factor(wrong: Array, reference: Array) -> float | None:
     return factor if math.isfinite(factor) and factor != 0 else None
 
 
-_CONSTANTS = {
-    "math.pi": math.pi,
-    "2 * math.pi": 2 * math.pi,
-    "2 ** 0.5": 2**0.5,
-    "math.pi ** 0.5": math.pi**0.5,
-    "(2 * math.pi) ** 0.5": (2 * math.pi) ** 0.5,
-    "math.log(2)": math.log(2),
-    "math.log(10)": math.log(10),
-}
+# What people call it, how it is written in a formula, and its value.
+_CONSTANTS = (
+    ("pi", "math.pi", math.pi),
+    ("2 pi", "(2 * math.pi)", 2 * math.pi),
+    ("sqrt(2)", "2**0.5", 2**0.5),
+    ("sqrt(pi)", "math.pi**0.5", math.pi**0.5),
+    ("sqrt(2 pi)", "(2 * math.pi)**0.5", (2 * math.pi) ** 0.5),
+    ("log(2)", repr(math.log(2)), math.log(2)),
+    ("log(10)", repr(math.log(10)), math.log(10)),
+)
 _NUMBERS = (2, 3, 4)
 
 
@@ -196,7 +197,7 @@ def _named(
     factor: float, sizes: Mapping[str, int], formula: str | None
 ) -> tuple[str, tuple[str, ...]]:
     """The factor for people, and the formula with it applied: first as it is named, then as a number."""
-    named = next((n for n in _names(abs(factor), sizes)), None)
+    named = next((c[1:] for c in _candidates(sizes) if _close(abs(factor), c[0])), None)
     sign = "-" if factor < 0 else ""
     number = f"{factor:.10g}"
     if named is None:
@@ -210,31 +211,24 @@ def _named(
     return sign + name, (sign + template.format(formula), f"{factor!r} * {formula}")
 
 
-def _names(size: float, sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """What a positive factor could be, and the formula with it: `{}` stands for the formula."""
+def _candidates(sizes: Mapping[str, int]) -> Iterator[tuple[float, str, str]]:
+    """Positive factors: value, what it is called, and the formula with it (`{}` stands for the formula)."""
     for number in _NUMBERS:
-        if _close(size, number):
-            yield str(number), f"{number} * {{}}"
+        yield number, str(number), f"{number} * {{}}"
     for text, value in sizes.items():
-        if value < 2:
-            continue
-        shown = f"{text} (= {value})"
-        if _close(size, 1 / value):
-            yield f"1 / {shown}", f"{{}} / {text}"
-        if _close(size, 2 / value):
-            yield f"2 / {shown}", f"2 * {{}} / {text}"
-        if _close(size, value):
-            yield shown, f"{text} * {{}}"
-        if _close(size, value / 2):
-            yield f"{shown} / 2", f"{text} * {{}} / 2"
+        if value > 1:
+            shown = f"{text} (= {value})"
+            yield 1 / value, f"1 / {shown}", f"{{}} / {text}"
+            yield 2 / value, f"2 / {shown}", f"2 * {{}} / {text}"
+            yield value, shown, f"{text} * {{}}"
+            yield value / 2, f"{shown} / 2", f"{text} * {{}} / 2"
+            yield value**-0.5, f"1 / sqrt({shown})", f"{{}} / {text}**0.5"
+            yield value**0.5, f"sqrt({shown})", f"{{}} * {text}**0.5"
     for number in _NUMBERS:
-        if _close(size, 1 / number):
-            yield f"1/{number}", f"{{}} / {number}"
-    for text, constant in _CONSTANTS.items():
-        if _close(size, constant):
-            yield text, f"{{}} * {text}"
-        if _close(size, 1 / constant):
-            yield f"1 / ({text})", f"{{}} / ({text})"
+        yield 1 / number, f"1/{number}", f"{{}} / {number}"
+    for shown, text, constant in _CONSTANTS:
+        yield constant, shown, f"{{}} * {text}"
+        yield 1 / constant, f"1 / {shown}", f"{{}} / {text}"
 
 
 def _close(a: float, b: float) -> bool:
@@ -243,4 +237,9 @@ def _close(a: float, b: float) -> bool:
 
 def _parenthesised(text: str) -> str:
     """The formula, safe to apply an operator to."""
-    return text if text.isidentifier() else f"({text})"
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return f"({text})"
+    atom = isinstance(tree, (ast.Name, ast.Call, ast.Attribute, ast.Subscript))
+    return text if atom else f"({text})"

@@ -1,10 +1,9 @@
-"""Every rewrite by the form that it gives, and by the values on both sides: NaN, infinity, zeros, huge numbers."""
+"""Every rewrite by the form that it gives, and by the values on both sides, NaN and infinity included."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,17 @@ from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.graph import Expr, t, variable
 from gradcheck_cli.lang.printer import print_formulas, to_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 SHAPES: dict[str, tuple[int, ...]] = {
-    **{"x": (3, 4), "y": (3, 4), "mask": (3, 4), "A": (3, 3), "B": (3, 3), "b": (4,), "v": (3,)},
-    **{"s": (), "z": (2, 3, 4), "X": (5, 4)},
+    **dict.fromkeys(("x", "y", "mask"), (3, 4)),
+    **dict.fromkeys(("A", "B"), (3, 3)),
+    "b": (4,),
+    "v": (3,),
+    "s": (),
+    "z": (2, 3, 4),
+    "X": (5, 4),
 }
 REWRITES = {
     # numbers
@@ -42,9 +49,9 @@ REWRITES = {
     "x / (2 * y)": "0.5 * x / y",
     "3 / (2 * y)": "1.5 / y",
     "2 * x / 4": "x / 2",
-    "-2 * x / 4": "-(x / 2)",
+    "-2 * x / 4": "-x / 2",
     "6 * x / 2": "3 * x",
-    "x / -y": "-(x / y)",
+    "x / -y": "-x / y",
     "(x / y.numel()) * y": "x * y / y.numel()",
     "y * (x / y.numel())": "y * x / y.numel()",
     "x / y.numel() / y": "x / y / y.numel()",
@@ -69,7 +76,7 @@ REWRITES = {
     "x - torch.zeros_like(x)": "x",
     "torch.zeros_like(x) + b": "b.expand(x.shape)",
     "x + x": "2 * x",
-    "2 * x - 3 * x": "-x",
+    "-x - 2 * x": "-3 * x",
     "2 * x * y + x * y": "3 * x * y",
     "x / 3 + y / 3": "(x + y) / 3",
     "x / y.numel() - y / y.numel()": "(x - y) / y.numel()",
@@ -79,9 +86,9 @@ REWRITES = {
     "torch.ones_like(x) * 2": "full_like(x, 2.0)",
     "torch.ones_like(x) / x.numel()": "full_like(x, 1 / x.numel())",
     "-torch.ones_like(x)": "full_like(x, -1.0)",
-    "torch.ones_like(x).T + X[:, :3].T": "X[:, 0:3].T + 1",
+    "torch.ones_like(x).T * X[:4, :1]": "X[:4][:, :1].expand((x.shape[1], x.shape[0]))",
     "torch.ones(()).expand(x.shape)": "ones_like(x)",
-    "torch.full((3,), 0.0)": "zeros(3)",
+    "torch.full((3,), 0.0)": "zeros((3,))",
     "torch.ones_like(x).sum(1).unsqueeze(1) * y": "ones_like(x).sum(1).unsqueeze(1) * y",
     "s.expand(x.shape[0]).unsqueeze(1) * y": "s * y",
     "torch.where(mask, torch.ones_like(x), 0.0)": "where(mask, 1.0, 0.0)",
@@ -97,7 +104,7 @@ REWRITES = {
     "b.expand(x.shape).expand(z.shape)": "b.expand(z.shape)",
     # sizes
     "x * (x + y).numel()": "x.numel() * x",
-    "x * (x @ A[0, 0] if 0 else 1)" if False else "x * (2 * x + b).shape[1]": "x.shape[1] * x",
+    "x * (2 * x + b).shape[0]": "x.shape[0] * x",
     "x * ((x * y).sum(1)).numel()": "x.shape[0] * x",
     "x * (X @ x.T).shape[0]": "X.shape[0] * x",
     "x * (X @ x.T).shape[1]": "x.shape[0] * x",
@@ -152,10 +159,29 @@ REWRITES = {
 # Where a value is NaN or infinite, these are not what they look like.
 KEPT = (
     *("x * 0", "0 / x", "x - x", "x / x", "x / y * y", "x ** 0", "x * y / y", "(x + y) - y"),
-    *("torch.zeros_like(x) * y", "torch.eye(3) @ A", "A @ A.inverse()", "exp(log(x))", "log(exp(x))"),
+    *(
+        "torch.zeros_like(x) * y",
+        "torch.eye(3) @ A",
+        "A @ A.inverse()",
+        "exp(log(x))",
+        "log(exp(x))",
+    ),
     *("torch.where(mask, x, y) * 2", "sqrt(x) ** 2", "sqrt(x ** 2)", "x / y / y", "y * (x * b)"),
-    *("x.T.reshape(x.shape)", "1e200 * (1e200 * x)", "x + y - x", "softmax(x, 1).sum(1)", "x.sum() - x.sum()"),
-    *("(x / y) * (y / x)", "abs(x) * sign(x)", "torch.where(mask, x, x)", "x * mask", "1 / (1 / x)"),
+    *(
+        "x.T.reshape(x.shape)",
+        "1e200 * (1e200 * x)",
+        "x + y - x",
+        "softmax(x, 1).sum(1)",
+        "x.sum() - x.sum()",
+    ),
+    *("3 * x - 2 * x", "x - 2 * x", "x / 2 - x", "-x + x", "torch.ones(3, 4).T.T * x - x"),
+    *(
+        "(x / y) * (y / x)",
+        "abs(x) * sign(x)",
+        "torch.where(mask, x, x)",
+        "x * mask",
+        "1 / (1 / x)",
+    ),
 )
 
 
@@ -224,12 +250,12 @@ def test_every_rewrite_has_an_example(
 
 def test_integers_are_not_treated_as_real_numbers() -> None:
     n = variable("n", (3,), t.arange(3).dtype)
-    for node in (n * 2 // 2, n + n, -(-n), n - -n):
+    minus = -n
+    for node in (n * 2, n + n, -minus, n - minus, n * 2 / 2, minus + n, 1 - n, n * -1):
         (short,) = simplify([node])
         arrays = {"n": np.array([1, -2, 3])}
         assert short.dtype is node.dtype
         assert values(short, arrays).tolist() == values(node, arrays).tolist()
-    assert to_text(simplify([n / 2.0 * 2.0])[0]) == "n"[:0] + to_text(simplify([n / 2.0 * 2.0])[0])
 
 
 def chains() -> Iterator[tuple[str, Expr, Expr]]:

@@ -84,7 +84,7 @@ FORMULAS = [
     ("x.flatten()", "grad.reshape(x.shape)"),
     ("x.unsqueeze(-1)", "grad.squeeze(2)"),
     ("x.T", "grad.T"),
-    ("batch.permute(1, 2, 0)", "grad.permute([2, 0, 1])"),
+    ("batch.permute(1, 2, 0)", "grad.permute((2, 0, 1))"),
     ("torch.stack([x, x * 2])", "grad[0] + grad[1] * 2"),
     ("x.roll(1, 0)", "grad.roll(-1, 0)"),
     ("x.flip(1)", "grad.flip(1)"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from gradcheck_cli.errors import ExitCode
 from gradcheck_cli.spec.load import load_text
 from gradcheck_cli.suite.run import iter_outcomes, run_check
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradcheck_cli.verdict.outcome import CheckOutcome
     from collections.abc import Iterator
+
+    from gradcheck_cli.verdict.outcome import CheckOutcome
 
 
 def outcome_of(text: str) -> CheckOutcome:
@@ -238,7 +238,7 @@ def test_runs_repeat_bit_for_bit() -> None:
     first, second = outcome_of(text), outcome_of(text)
     assert first.value == second.value
     rows = [[m.value for m in o.gradients[0].methods] for o in (first, second)]
-    assert np.array_equal(rows[0], rows[1])
+    assert rows[0] == rows[1]
 
 
 def test_a_backend_that_refuses_is_no_silent_pass(monkeypatch: pytest.MonkeyPatch) -> None:

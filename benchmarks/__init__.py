@@ -1,0 +1,1 @@
+"""Speed, measured: one module a comparison; README.md says how to run them."""
