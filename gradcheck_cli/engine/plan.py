@@ -14,6 +14,8 @@ from gradcheck_cli.limits import readable_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    Disturb = Callable[[Any, float], Any]
+
 Array = npt.NDArray[Any]
 
 
@@ -50,8 +52,8 @@ class Plan:
             else:
                 results = [(-1, slot)]
             assert node.op.kernel is not None
-            within = not node.op.elementwise
-            steps.append(_Step(node.op.kernel, args, concrete(node.attrs), results, within))
+            attrs = concrete(node.attrs)
+            steps.append(_Step(node.op.kernel, args, attrs, results, _terms(node)))
         self._outputs = [slots[node] for node in outputs]
         self._steps = _with_releases(steps, {*self._outputs, 0})
         self.peak_bytes = _peak(self._steps, order, slots)
@@ -65,13 +67,11 @@ class Plan:
                 Problem("GC303", msg, hint="use smaller shapes", exit_code=ExitCode.CANNOT_RUN)
             )
 
-    def __call__(
-        self, inputs: Mapping[str, Array], disturb: Callable[[Any], Any] | None = None
-    ) -> list[Array]:
+    def __call__(self, inputs: Mapping[str, Array], disturb: Disturb | None = None) -> list[Array]:
         """Run it. The results may share memory with the inputs.
 
-        `disturb` is applied to every kernel's result (to study rounding), and to the arguments of kernels
-        that round on the way to their result, as sums and products of matrices do.
+        `disturb(value, terms)` is applied to every kernel's result (to study rounding), and to the arguments
+        of kernels that round on the way to it, as a sum of so many terms does.
         """
         values = self._initial.copy()
         for slot, name in self._inputs:
@@ -104,7 +104,7 @@ class Plan:
         values = [value if slot in needed else None for slot, value in enumerate(values)]
         steps = _with_releases(later, {target, 0})
 
-        def function(x: Array, disturb: Callable[[Any], Any] | None = None) -> Array:
+        def function(x: Array, disturb: Disturb | None = None) -> Array:
             current = values.copy()
             for slot in starts:
                 current[slot] = x
@@ -117,29 +117,41 @@ class Plan:
 class _Step(NamedTuple):
     """One kernel call. Slot 0 stands for an argument that is left out.
 
-    `results` are pairs of the kernel's output (-1: its only one) and the slot it goes to; `rounds_within`
-    tells that more than the result is rounded; `releases` are the slots let go afterwards.
+    `results` are pairs of the kernel's output (-1: its only one) and the slot it goes to; `terms` is how
+    many numbers are summed up for an element, 0 where only the result is rounded; `releases` are the slots
+    let go afterwards.
     """
 
     kernel: Callable[..., Any]
     args: list[int]
     attrs: dict[str, Any]
     results: list[tuple[int, int]]
-    rounds_within: bool
+    terms: float
     releases: tuple[int, ...] = ()
 
 
-def _run(steps: Sequence[_Step], values: list[Any], disturb: Callable[[Any], Any] | None) -> None:
-    for kernel, slots, attrs, results, rounds_within, releases in steps:
+def _run(steps: Sequence[_Step], values: list[Any], disturb: Disturb | None) -> None:
+    for kernel, slots, attrs, results, terms, releases in steps:
         args = [values[slot] for slot in slots]
-        if disturb is not None and rounds_within:
-            args = [disturb(arg) for arg in args]
+        if disturb is not None and terms:
+            args = [disturb(arg, terms) for arg in args]
         result = kernel(*args, **attrs)
         for output, slot in results:
             one = result if output < 0 else result[output]
-            values[slot] = one if disturb is None else disturb(one)
+            values[slot] = one if disturb is None else disturb(one, terms)
         for slot in releases:
             values[slot] = None
+
+
+def _terms(node: Expr) -> float:
+    """How many numbers an element of the result sums up, from the sizes alone: n for (m, n) @ (n, k)."""
+    if node.op.elementwise:
+        return 0.0
+    sizes = sorted(arg.elements for arg in node.inputs if arg.dtype.is_floating)[-2:]
+    if not sizes or not node.elements:
+        return 1.0
+    together = float(sizes[0] * sizes[-1]) ** 0.5 if len(sizes) > 1 else sizes[0]
+    return max(1.0, together / float(node.elements) ** (0.5 if len(sizes) > 1 else 1.0))
 
 
 def _with_releases(steps: Sequence[_Step], kept: set[int]) -> list[_Step]:

@@ -9,9 +9,9 @@ import numpy as np
 from gradcheck_cli.graph import rebuild, topological
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from gradcheck_cli.engine.plan import Array, Plan
+    from gradcheck_cli.engine.plan import Array, Disturb, Plan
     from gradcheck_cli.graph import Expr
 
 # Half the distance from 1 to the next number: the relative error of one correctly rounded operation.
@@ -47,9 +47,7 @@ def written_out(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     return tuple(replaced[node] for node in roots)
 
 
-def disturbance(
-    dtype: str, seed: int, draw: int, *, opposite: bool = False
-) -> Callable[[Any], Any]:
+def disturbance(dtype: str, seed: int, draw: int, *, opposite: bool = False) -> Disturb:
     """What `Plan` applies to values to have them off as by rounding: random factors 1 +- the unit roundoff.
 
     Stochastic arithmetic: Parker, Monte Carlo Arithmetic, 1997. `opposite` gives the same draw with all
@@ -57,16 +55,17 @@ def disturbance(
     """
     # In float64 itself nothing smaller than its last place can be applied.
     unit = max(UNIT_ROUNDOFF[dtype], 2.0**-52)
-    if opposite:
-        unit = -unit
+    # Sums run in single precision at least. Term by term, n roundings add up like sqrt(n).
+    sum_unit = min(unit, UNIT_ROUNDOFF["float32"])
+    sign = -1.0 if opposite else 1.0
     rng = np.random.default_rng((seed, draw))
 
-    def disturb(value: Any) -> Any:
+    def disturb(value: Any, terms: float) -> Any:
         array = np.asarray(value)
         if array.dtype.kind != "f":
             return value
         signs = rng.integers(0, 2, array.shape, np.int8) * 2.0 - 1.0
-        return array * (1.0 + unit * signs)
+        return array * (1.0 + sign * max(unit, sum_unit * (terms / 2) ** 0.5) * signs)
 
     return disturb
 
@@ -88,12 +87,14 @@ def spread(plan: Plan, inputs: Mapping[str, Array], dtype: str, seed: int = 0) -
 
 
 def _with_floor(move: Array, exact: Array) -> Array:
-    """A small deviation may be luck: nothing counts as surer than the typical element is."""
+    """A small deviation may be luck: none counts as surer than a typical one, relative or absolute."""
+    moved = move[move > 0]
+    if not moved.size:
+        return move
     with np.errstate(all="ignore"):
         relative = move / np.abs(exact)
     known = relative[np.isfinite(relative) & (relative > 0)]
     typical = float(np.median(known)) if known.size else 0.0
-    result: Array = _MARGIN * np.nan_to_num(
-        np.fmax(move, typical * np.abs(exact)), nan=0.0, posinf=0.0
-    )
-    return result
+    least = np.where(move > 0, float(np.median(moved)), 0.0)
+    largest = np.fmax.reduce([move, typical * np.abs(exact), least])
+    return np.asarray(_MARGIN * np.nan_to_num(largest, nan=0.0, posinf=0.0))

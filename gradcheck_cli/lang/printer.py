@@ -32,6 +32,8 @@ _BINARY = {
 }
 # A shared expression is named once repeating it would add more characters than this.
 _REPEAT = 32
+# Without definitions, text can double with every node that is used twice.
+_MOST_CHARACTERS = 100_000
 # Below these, text stays readable and within what the parser accepts.
 _MAX_DEPTH = 40
 _MAX_TEXT = 400
@@ -50,6 +52,8 @@ class Printed:
 
 def to_text(node: Expr, names: Mapping[Expr, str] | None = None) -> str:
     """A node as one expression, without definitions; `names` are nodes that print as a name.
+
+    What would exceed a hundred thousand characters is cut, with `...` in its place.
 
     >>> from gradcheck_cli.graph import variable
     >>> x = variable("x", (3, 4))
@@ -100,6 +104,8 @@ class _Printer:
                     name = self.fresh()
                     self.let.append((name, text))
                     text, strength, depth = name, _ATOM, 0
+            elif len(text) > _MOST_CHARACTERS:
+                text, strength = "...", _ATOM
             self.done[node], self.depth[node] = (text, strength), depth
         return Printed(tuple(self.let), tuple(self.done[node][0] for node in nodes))
 

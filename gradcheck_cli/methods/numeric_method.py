@@ -108,7 +108,10 @@ class _Task:
         """By a complex step if that is confirmed, else by differences."""
         if not self.x.elements or not (self.between or self.output is self.x):
             return Estimate(np.zeros(self.x.shape))
-        work = sum(node.elements + _CALL for node in self.between)
+        work = sum(
+            _CALL + node.elements + sum(arg.elements for arg in node.inputs)
+            for node in self.between
+        )
         times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS
         few = work * times * 2 * self.x.elements <= _AFFORDABLE
         sweeps = sweeps_of(self.problem, self.output, self.x, self.between, group=few)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,10 +120,7 @@ def _doubtful(estimate: Estimate) -> Array | None:
 
 
 def _groups(vote: _Vote) -> tuple[tuple[str, ...], ...]:
-    """Methods that agree with one another, the most believable group first.
-
-    One that can't tell joins no group where it would fit into several.
-    """
+    """Methods that agree with one another, the most believable group first."""
     voters = [m for m in vote.estimates if not vote.blunt(m)]
     central = next((m for m in _REFERENCE if m in voters), None)
     if central is None:
@@ -132,18 +130,38 @@ def _groups(vote: _Vote) -> tuple[tuple[str, ...], ...]:
         vote.between(central, other).ratio <= _NEAR for other in others
     ):
         return (tuple(sorted(voters, key=METHODS.index)),)
-    # Sharp methods first: a doubtful one must not bring together two that differ.
-    voters.sort(key=lambda m: (m in vote.doubtful, _TRUST.index(m)))
-    groups: list[list[str]] = []
+    groups = _merged(vote, [m for m in voters if m not in vote.doubtful])
+    # A doubtful method must not bring together two that differ, nor choose between them.
     for method in voters:
-        homes = [g for g in groups if all(vote.between(method, other).agree for other in g)]
-        if not homes:
-            groups.append([method])
-        elif len(homes) == 1 or method not in vote.doubtful:
-            homes[0].append(method)
+        if method in vote.doubtful:
+            homes = [g for g in groups if all(vote.between(method, other).agree for other in g)]
+            if not homes:
+                groups.append([method])
+            elif len(homes) == 1:
+                homes[0].append(method)
     broken = {id(g): _is_broken(vote, g, groups) for g in groups}
     groups.sort(key=lambda g: (broken[id(g)], -_weight(g), min(map(_TRUST.index, g))))
     return tuple(tuple(sorted(g, key=METHODS.index)) for g in groups)
+
+
+def _merged(vote: _Vote, methods: Sequence[str]) -> list[list[str]]:
+    """The nearest pairs come together first, as long as all in a group agree.
+
+    A method with wide allowances may agree with two that differ: it goes with the nearer one. Distances along
+    probes are of another kind, so they come last.
+    """
+    groups = [[method] for method in methods]
+
+    def distance(pair: tuple[str, str]) -> tuple[bool, float]:
+        along = any(vote.estimates[m].probes is not None for m in pair)
+        return along, vote.between(*pair).max_abs
+
+    for a, b in sorted(combinations(methods, 2), key=distance):
+        ours, theirs = (next(g for g in groups if m in g) for m in (a, b))
+        if ours is not theirs and all(vote.between(m, n).agree for m in ours for n in theirs):
+            ours += theirs
+            groups = [g for g in groups if g is not theirs]
+    return groups
 
 
 def _is_broken(vote: _Vote, group: Sequence[str], groups: Sequence[Sequence[str]]) -> bool:

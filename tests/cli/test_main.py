@@ -56,7 +56,7 @@ def test_help_names_commands_and_exit_codes(gradcheck: Command, option: str) -> 
         (["compare", "x", "--rtol", "nan"], "--rtol is nan", "1e-5"),
         (["compare", "x", "--atol", "-1"], "--atol is -1.0", "1e-5"),
         (["compare", "x", "-q", "-v"], "contradict", "one of them"),
-        (["explain", "GC1O1"], "no code `GC1O1`", "did you mean `GC101`?"),
+        (["explain", "GC2O4"], "no code `GC2O4`", "did you mean `GC204`?"),
         (["ops", "softmx"], "no operator `softmx`", "did you mean `softmax`?"),
     ],
 )
