@@ -348,11 +348,21 @@ def _node(
     output: int = 0,
     value: float | bool | None = None,
 ) -> Expr:
-    shape, dtype = type_
-    key = (op, args, _key(attrs) if attrs else (), output, shape, dtype)
+    key = (op, args, _key(attrs) if attrs else (), output, *type_)
     found = _interned.get(key)
-    if found is not None:
-        return found
+    return _new(key, op, args, attrs, type_, output, value) if found is None else found
+
+
+def _new(
+    key: Any,
+    op: Op,
+    args: tuple[Expr | None, ...],
+    attrs: tuple[tuple[str, Any], ...],
+    type_: Type,
+    output: int = 0,
+    value: float | bool | None = None,
+) -> Expr:
+    shape, dtype = type_
     node: Expr = object.__new__(Expr)
     node.op, node.args, node.attrs, node.output = op, args, attrs, output
     node.inputs = tuple([arg for arg in args if arg is not None]) if None in args else args  # type: ignore[assignment]
@@ -386,16 +396,25 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
 
     Raises Invalid where PyTorch would refuse the arguments' shapes or dtypes.
     """
-    nodes = tuple(arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args)
+    nodes = tuple([arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args])
     if op.kernel is None and op.define is not None:
         return op.define(*nodes, **attrs)
-    if op.scalar is not None and all(n is not None and n.value is not None for n in nodes):
-        return _static(op, nodes, attrs)
+    if op.scalar is not None:
+        for node in nodes:
+            if node is None or node.value is None:
+                break
+        else:
+            return _static(op, nodes, attrs)
+    items = tuple(attrs.items())
+    # What is known already needn't be inferred again; a type follows from these four.
+    key = (op, nodes, _key(items) if items else (), dtypes.default_dtype.get())
+    found = _interned.get(key)
+    if found is not None:
+        return found
     assert op.infer is not None, f"{op} has no infer"
     types = op.infer(*nodes, **attrs)
-    items = tuple(attrs.items())
     if isinstance(types, Type):
-        return _node(op, nodes, items, types)
+        return _new(key, op, nodes, items, types)
     return op.result_tuple(
         *(_node(op, nodes, items, type_, output) for output, type_ in enumerate(types))
     )

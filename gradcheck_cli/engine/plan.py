@@ -151,7 +151,7 @@ def _terms(node: Expr) -> float:
     if not sizes or not node.elements:
         return 1.0
     together = float(sizes[0] * sizes[-1]) ** 0.5 if len(sizes) > 1 else sizes[0]
-    return max(1.0, together / float(node.elements) ** (0.5 if len(sizes) > 1 else 1.0))
+    return max(1.0, float(together / node.elements ** (0.5 if len(sizes) > 1 else 1.0)))
 
 
 def _with_releases(steps: Sequence[_Step], kept: set[int]) -> list[_Step]:

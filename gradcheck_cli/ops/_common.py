@@ -53,6 +53,9 @@ def broadcast(*shapes: Shape) -> Shape:
     >>> broadcast((3, 1), (4,))
     (3, 4)
     """
+    distinct = {*shapes, ()}
+    if len(distinct) <= 2:  # one shape beside that of a number
+        return max(distinct, key=len)
     result: list[int] = []
     for position in range(1, max((len(shape) for shape in shapes), default=0) + 1):
         size = 1
