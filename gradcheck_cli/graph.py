@@ -95,6 +95,7 @@ class Op:
     kink        (*arguments, **attributes) -> expressions that are zero where it is not differentiable
     convention  what PyTorch, and so this rule, takes there; a clause for people
     samples     what its generated tests evaluate
+    cubic       multiplies or factors matrices: n^3 operations where n^2 numbers go in
     elementwise broadcasts its arguments; tests add zero-dimensional, empty and broadcast samples
     """
 
@@ -116,6 +117,7 @@ class Op:
     kink: Callable[..., tuple[Expr, ...]] | None = None
     convention: str = ""
     samples: tuple[Sample, ...] = ()
+    cubic: bool = False
     elementwise: bool = False
     domain: str = field(default="")
 

@@ -36,8 +36,9 @@ _KERNEL_ROUNDING = 4.0
 _CHECK_STEP, _CHECK_SHARE = 2.0**-20, 2.0**-12
 # What going through all elements may cost, in elements computed; beyond it, probes. About a second.
 _AFFORDABLE = 2e8
-# A kernel call costs as much as this many elements.
+# A kernel call costs as much as this many elements; a multiply-add of BLAS is this much cheaper than one.
 _CALL = 1000
+_BLAS = 8
 _DIFFERENCES_EVALUATIONS = 6
 _NOISE_DRAWS = 2
 PROBES = 8
@@ -89,6 +90,12 @@ def _between(order: Sequence[Expr], x: Expr) -> list[Expr]:
     return found
 
 
+def _work(node: Expr) -> float:
+    """What a kernel call costs, in elements computed."""
+    touched = node.elements + sum(arg.elements for arg in node.inputs)
+    return _CALL + (touched**1.5 / _BLAS if node.op.cubic else touched)
+
+
 @dataclass(frozen=True)
 class _Task:
     """The gradient of one input. `between` are the nodes between it and the output."""
@@ -108,10 +115,7 @@ class _Task:
         """By a complex step if that is confirmed, else by differences."""
         if not self.x.elements or not (self.between or self.output is self.x):
             return Estimate(np.zeros(self.x.shape))
-        work = sum(
-            _CALL + node.elements + sum(arg.elements for arg in node.inputs)
-            for node in self.between
-        )
+        work = sum(_work(node) for node in self.between)
         times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS
         few = work * times * 2 * self.x.elements <= _AFFORDABLE
         sweeps = sweeps_of(self.problem, self.output, self.x, self.between, group=few)

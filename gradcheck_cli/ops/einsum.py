@@ -150,6 +150,7 @@ register(
     "einsum(str equation, Tensor[]... operands)",
     doc="Sums of products over the dimensions that letters name.",
     infer=_einsum,
+    cubic=True,
     kernel=_einsum_kernel,
     vjp=_einsum_vjp,
     on=("torch",),

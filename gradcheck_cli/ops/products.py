@@ -101,6 +101,7 @@ register(
     "matmul(Tensor input, Tensor other)",
     doc="Matrix product; vectors and batches of matrices as well, `x @ y`.",
     infer=_matmul,
+    cubic=True,
     kernel=np.matmul,
     vjp=_matmul_vjp,
     also=("torch.linalg.matmul",),
@@ -214,6 +215,7 @@ register(
     "outer(Tensor input, Tensor vec2)",
     doc="Every product of an element of one vector and one of the other, as a matrix.",
     infer=_outer,
+    cubic=True,
     kernel=np.multiply.outer,
     vjp=lambda g, out, x, y: (g @ y, g.T @ x),
     aliases=("ger",),
@@ -334,6 +336,7 @@ CROSS = register(
     "cross(Tensor input, Tensor other, *, int dim=-1)",
     doc="Cross product of vectors with three components.",
     infer=_cross,
+    cubic=True,
     kernel=lambda x, y, dim: np.cross(x, y, axis=dim),
     vjp=lambda g, out, x, y, dim: (
         t.cross(y, g, dim=dim),

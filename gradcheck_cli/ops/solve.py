@@ -68,6 +68,7 @@ register(
     infer=lambda A, B, left: _solve_shape(
         "solve", A, B, left=left, vector=_is_vector(A.shape, B.shape)
     ),
+    cubic=True,
     kernel=_solve_kernel,
     vjp=_solve_vjp,
     on=("torch.linalg",),
@@ -122,6 +123,7 @@ register(
     "solve_triangular(Tensor input, Tensor B, *, bool upper, bool left=True, bool unitriangular=False)",
     doc="The X of the linear equations A X = B, or X A = B, of which one triangle of A is read.",
     infer=_solve_triangular,
+    cubic=True,
     kernel=_substitute,
     vjp=_solve_triangular_vjp,
     on=("torch.linalg",),
@@ -182,6 +184,7 @@ register(
     "cholesky(Tensor input, bool upper=False)",
     doc="The triangular L with L L^T equal to a positive-definite matrix; upper gives L^T.",
     infer=_cholesky,
+    cubic=True,
     kernel=_factor,
     vjp=_cholesky_vjp,
     also=("torch.linalg.cholesky",),

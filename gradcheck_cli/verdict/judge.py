@@ -130,25 +130,33 @@ def _groups(vote: _Vote) -> tuple[tuple[str, ...], ...]:
         vote.between(central, other).ratio <= _NEAR for other in others
     ):
         return (tuple(sorted(voters, key=METHODS.index)),)
-    groups = _merged(vote, [m for m in voters if m not in vote.doubtful])
-    # A doubtful method must not bring together two that differ, nor choose between them.
-    for method in voters:
-        if method in vote.doubtful:
-            homes = [g for g in groups if all(vote.between(method, other).agree for other in g)]
-            if not homes:
-                groups.append([method])
-            elif len(homes) == 1:
-                homes[0].append(method)
+    torn = [m for m in voters if m in vote.doubtful or _is_torn(vote, m, voters)]
+    groups = _merged(vote, [m for m in voters if m not in torn])
+    for method in torn:
+        homes = [g for g in groups if all(vote.between(method, other).agree for other in g)]
+        if not homes:
+            groups.append([method])
+        elif len(homes) == 1:
+            homes[0].append(method)
+        elif method not in vote.doubtful:
+            distances = [vote.between(method, g[0]).max_abs for g in homes]
+            best = max(range(len(homes)), key=lambda k: (_weight(homes[k]), -distances[k]))
+            homes[best].append(method)
     broken = {id(g): _is_broken(vote, g, groups) for g in groups}
     groups.sort(key=lambda g: (broken[id(g)], -_weight(g), min(map(_TRUST.index, g))))
     return tuple(tuple(sorted(g, key=METHODS.index)) for g in groups)
 
 
+def _is_torn(vote: _Vote, method: str, voters: Sequence[str]) -> bool:
+    """Whether it agrees with two that differ, as one of low precision may: it can't decide between them."""
+    friends = [m for m in voters if m != method and vote.between(method, m).agree]
+    return any(not vote.between(a, b).agree for a, b in combinations(friends, 2))
+
+
 def _merged(vote: _Vote, methods: Sequence[str]) -> list[list[str]]:
     """The nearest pairs come together first, as long as all in a group agree.
 
-    A method with wide allowances may agree with two that differ: it goes with the nearer one. Distances along
-    probes are of another kind, so they come last.
+    Distances along probes are of another kind, so they come last.
     """
     groups = [[method] for method in methods]
 
