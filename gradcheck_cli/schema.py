@@ -253,7 +253,7 @@ def _misfit(parameter: Parameter, value: Any, is_expr: type) -> str:
 def _is_item(kind: str, item: Any, is_expr: type) -> bool:
     if kind == "data":
         return _static(item, is_expr) is not None
-    return item is None or _is_tensor(item, is_expr)
+    return _is_tensor(item, is_expr)
 
 
 def _as_tensor(parameter: Parameter, value: Any, is_expr: type) -> str | None:
@@ -282,7 +282,7 @@ def convert(parameter: Parameter, value: Any, is_expr: type, *, strict: bool) ->
             return value
     elif kind == "Tensor[]":
         if isinstance(value, (list, tuple)):
-            if all(v is None or _is_tensor(v, is_expr) for v in value):
+            if all(_is_tensor(v, is_expr) for v in value):
                 return tuple(value)
         elif parameter.variadic and _is_tensor(value, is_expr):
             return (value,)

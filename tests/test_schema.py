@@ -88,7 +88,7 @@ def test_sizes_stay_symbolic_and_other_whole_numbers_do_not() -> None:
 
 def test_lists_of_tensors() -> None:
     assert bound("cat(Tensor[] tensors, int dim=0)", [X, Y])[0] == (X, Y)
-    assert bound("cat(Tensor[] tensors, int dim=0)", (X, None), 1) == ((X, None), {"dim": 1})
+    assert bound("cat(Tensor[] tensors, int dim=0)", (X, Y), 1) == ((X, Y), {"dim": 1})
     einsum = "einsum(str equation, Tensor[]... operands)"
     assert bound(einsum, "ij,ij", X, Y) == ((X, Y), {"equation": "ij,ij"})
     assert bound(einsum, "ij,ij", [X, Y]) == ((X, Y), {"equation": "ij,ij"})
@@ -136,6 +136,7 @@ def test_refusals(
     ("schema", "value", "message"),
     [
         ("f(Tensor[] a)", [X, 2], "a list with the number 2 in it"),
+        ("f(Tensor[] a)", [X, None], "a list with None in it"),
         ("f(Tensor[] a)", X, "a tensor of shape (3, 4)"),
         ("f(data a)", [1, [X]], "a list with a list with a tensor of shape (3, 4) in it in it"),
         ("f(float a)", "1", "'1'"),

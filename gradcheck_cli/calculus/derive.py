@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.calculus.simplify import simplify
+from gradcheck_cli.dtypes import default_dtype
 from gradcheck_cli.errors import Source
 from gradcheck_cli.graph import Expr, rebuild, t, topological, variable
 from gradcheck_cli.lang.build import build
@@ -30,7 +31,8 @@ def derive(
     that print as a name: the check's `let`. `taken` are further names that mean something where the
     formula will be read, so that none of them is used for a function or a definition.
     """
-    cotangent = t.ones(()) if output.ndim == 0 else upstream
+    dtype = None if output.dtype is default_dtype.get() else output.dtype
+    cotangent = t.ones((), dtype=dtype) if output.ndim == 0 else upstream
     gradients = differentiate(output, wrt, cotangent)
     if names:
         gradients = _named(gradients, names)

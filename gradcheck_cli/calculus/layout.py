@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced
 from gradcheck_cli.calculus.sizes import symbolic_shape
 from gradcheck_cli.graph import Expr, infix, make, rebuild, t
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,10 @@ def calculate_filled(node: Expr) -> Expr | None:
     if values == [*node.inputs]:
         return None
     sizes = symbolic_shape(node)
-    result = make(node.op, [as_number(v) for v in values], node.attributes)
+    try:
+        result = make(node.op, [as_number(v) for v in values], node.attributes)
+    except Invalid:  # by a size that is zero here: tensors divide by it, numbers do not
+        return None
     return None if sizes is None or result.value is None else _full(sizes, result)
 
 
@@ -236,6 +240,11 @@ def twice_transposed(node: Expr) -> Expr | None:
     return None
 
 
+def same_dtype(node: Expr) -> Expr | None:
+    """A conversion to the type that is there."""
+    return node.inputs[0] if node.inputs[0].dtype is node.dtype else None
+
+
 def slice_of_joined(node: Expr) -> Expr | None:
     """`exp(torch.cat([x, y]))[:x.shape[0]] -> exp(x)`: a piece of what was joined."""
     path: list[Expr] = []
@@ -285,6 +294,7 @@ REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
     "mT": (move_filled, twice_transposed),
     "expand": (move_filled, expand),
     "sum_to_size": (sum_dims,),
+    "to": (same_dtype,),
     "slice": (slice_of_joined,),
     "select": (slice_of_joined,),
     **dict.fromkeys(("add", "sub", "mul", "div", "neg"), _ARITHMETIC),

@@ -28,7 +28,7 @@ _SHAPED_AS = {
             *("detach", "to", "layer_norm.plain", "rms_norm.plain", "batch_norm.plain", "inverse"),
             *("cholesky", "index_put", "scatter", "scatter.value", "scatter_add", "index_add"),
             *("select_scatter", "slice_scatter", "diagonal_scatter", "zeros_like", "ones_like"),
-            *("full_like", "masked_fill", "hardsigmoid", "threshold", "polygamma", "logit"),
+            *("full_like", "hardsigmoid", "threshold", "polygamma", "logit"),
         ],
         0,
     ),
@@ -38,6 +38,7 @@ _SHAPED_AS = {
 # Operators that broadcast their arguments, beside those whose records say so.
 _BROADCASTS = frozenset(
     [
+        *("clamp", "masked_fill", "masked_fill.tensor"),
         *("where", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "div.Tensor_mode"),
         *("huber_loss.none", "smooth_l1_loss.none", "binary_cross_entropy.none"),
         *("binary_cross_entropy_with_logits.none",),

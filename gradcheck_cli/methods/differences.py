@@ -7,7 +7,7 @@ apart as the step shrinks. What can't be told has an infinite error.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,19 +43,23 @@ class Slopes(NamedTuple):
 
 
 class _Tableau(NamedTuple):
+    """`noisy` marks errors that are mostly rounding, which a smaller step would only make worse."""
+
     slope: Array
     error: Array
     scale: Array
+    noisy: Array
 
     @property
     def size(self) -> Array:
         """What the error is held against: the slope, and a little of the terms of one that cancels."""
         return np.abs(self.slope) + _SHARE * self.scale
 
-    def where_better(self, other: _Tableau) -> _Tableau:
-        """Per element the one with the smaller error."""
-        better = other.error < self.error
-        return _Tableau(*(np.where(better, b, a) for a, b in zip(self, other, strict=True)))
+    def improve(self, where: Any, other: _Tableau) -> None:
+        """Take over, at the positions `where`, what `other` knows better."""
+        better = other.error < self.error[where]
+        for ours, theirs in zip(self, other, strict=True):
+            ours[where] = np.where(better, theirs, ours[where])
 
 
 def noise_of(problem: Problem, disturbed: Sequence[Array]) -> Array:
@@ -79,29 +83,32 @@ def slopes_of(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
     size = problem.sizes[sweep.moved]
     noise = np.abs(problem.weight) * noise
     best = _tableau(problem, sweep, _FIRST_STEPS[0] * size, noise)
-    seen = [best]
+    seen = [(slice(None), best.slope.copy(), best.error.copy())]
     for first in (*_FIRST_STEPS[1:], None):
-        if _all_below(best.error, _GOOD * best.size):
+        todo = ~(best.error <= _GOOD * best.size) & ~best.noisy
+        if not todo.any():
             break
-        step = first * size if first else _own_steps(problem, sweep)
-        seen.append(_tableau(problem, sweep, step, noise))
-        best = best.where_better(seen[-1])
+        where, part = sweep.part(todo)
+        step = first * size[where] if first else _own_steps(problem, part)
+        found = _tableau(problem, part, step, noise)
+        seen.append((where, found.slope, found.error))
+        best.improve(where, found)
+    slope, error = best.slope, best.error.copy()
     # A tableau whose estimate is small by luck is contradicted by another one.
-    slope, error, scale = best
-    gaps = [np.abs(slope - other.slope) - other.error for other in seen]
-    error = np.fmax(error, np.fmax.reduce([np.where(np.isfinite(gap), gap, 0.0) for gap in gaps]))
-    plain = Slopes(slope, error, slope, slope, scale)
+    for where, other, doubt in seen:
+        gap = np.abs(slope[where] - other) - doubt
+        error[where] = np.fmax(error[where], np.where(np.isfinite(gap), gap, 0.0))
+    plain = Slopes(slope, error, slope.copy(), slope.copy(), best.scale)
     unsure = ~(error <= _BAD * best.size)
-    if not unsure.any():
-        return plain
-    sides = _sides(problem, sweep, noise)
-    # Sides that meet confirm a slope that is known better without them.
-    confirmed = (sides.low == sides.high) & np.isfinite(sides.error) & (error < sides.error)
-    return Slopes(*(np.where(unsure & ~confirmed, s, p) for s, p in zip(sides, plain, strict=True)))
-
-
-def _all_below(error: Array, limit: Array) -> bool:
-    return bool((error <= limit).all())
+    if unsure.any():
+        where, part = sweep.part(unsure)
+        sides = _sides(problem, part, noise)
+        # Sides that meet confirm a slope that is known better without them.
+        meet = (sides.low == sides.high) & np.isfinite(sides.error)
+        taken = unsure[where] & ~(meet & (error[where] < sides.error))
+        for ours, theirs in zip(plain, sides, strict=True):
+            ours[where] = np.where(taken, theirs, ours[where])
+    return plain
 
 
 def _own_steps(problem: Problem, sweep: Sweep) -> Array:
@@ -126,9 +133,7 @@ def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tabl
             sweep.gather(problem.weight * (above - problem.base + (below - problem.base))) / wide
         )
     moved = (above != problem.base) | (below != problem.base)
-    # An output that one element doesn't move need not depend on it. One that depends may seem not to.
-    seen = noise if sweep.count > 1 else np.where(moved, noise, 0.0)
-    rounding = _SIGMAS * sweep.gather(seen) / wide
+    rounding = _SIGMAS * _gathered(sweep, noise, moved) / wide
     scale = sweep.gather(np.abs(change)) / (2 * wide)
     rounding += 4 * EPS * scale
     once = [(4 * slopes[k + 1] - slopes[k]) / 3 for k in range(2)]
@@ -138,9 +143,18 @@ def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tabl
     kink = [2 * gaps[k + 1] - gaps[k] for k in range(2)]
     apart = np.abs((8 * kink[1] - kink[0]) / 7)
     suspect = apart > 2 * np.abs(kink[1] - kink[0]) + 16 * rounding
-    error = np.abs(once[1] - once[0]) + apart + rounding
-    error = np.where(suspect | np.isnan(error), np.inf, error)
-    return _Tableau(twice, error, scale)
+    truncation = np.abs(once[1] - once[0]) + apart
+    unknown = suspect | np.isnan(truncation) | np.isnan(rounding)
+    error = np.where(unknown, np.inf, truncation + rounding)
+    return _Tableau(twice, error, scale, ~unknown & (truncation <= rounding))
+
+
+def _gathered(sweep: Sweep, noise: Array, moved: Array) -> Array:
+    """The noise of all outputs that depend on an element.
+
+    An output that one element alone doesn't move need not depend on it.
+    """
+    return sweep.gather(np.where(moved, noise, 0.0) if sweep.apart else noise)
 
 
 def _sides(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
@@ -154,11 +168,13 @@ def _sides(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
     for sign in (1.0, -1.0):
         slopes = []
         for step in _SIDE_STEPS:
-            change = problem.weight * (problem.at(sweep, sign * step * size) - problem.base)
+            outputs = problem.at(sweep, sign * step * size)
+            change = problem.weight * (outputs - problem.base)
             slopes.append(sweep.gather(change) / (sign * step * size))
             scale = np.fmax(scale, sweep.gather(np.abs(change)) / (step * size))
         found.append(slopes)
-    rounding = _SIGMAS * sweep.gather(noise) / (_SIDE_STEPS[1] * size)
+    every = np.ones(np.shape(change), bool)
+    rounding = _SIGMAS * _gathered(sweep, noise, every) / (_SIDE_STEPS[1] * size)
     limits, errors, converged = [], [], np.ones(sweep.count, bool)
     for first, second in found:
         drift = np.abs(second - first)

@@ -42,6 +42,7 @@ _BLAS = 8
 _DIFFERENCES_EVALUATIONS = 6
 _NOISE_DRAWS = 2
 PROBES = 8
+_EVERYTHING = Sweep(slice(None), 1)
 
 
 def run(case: Case) -> Gradients:
@@ -119,7 +120,8 @@ class _Task:
         times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS
         few = work * times * 2 * self.x.elements <= _AFFORDABLE
         sweeps = sweeps_of(self.problem, self.output, self.x, self.between, group=few)
-        if work * times * len(sweeps) > _AFFORDABLE and len(sweeps) > PROBES:
+        evaluations = sum(sweep.evaluations for sweep in sweeps)
+        if work * times * evaluations > _AFFORDABLE and evaluations > PROBES:
             return self._probes()
         if self.analytic:
             slopes = _together(sweeps, [_complex_step(self.problem, s) for s in sweeps])
@@ -129,7 +131,7 @@ class _Task:
         slopes = _together(sweeps, [slopes_of(self.problem, s, noise) for s in sweeps])
         if sweeps[0].labels is not None and not self._confirmed(sweeps, slopes).all():
             # Elements that seemed not to meet do so after all, or some are at a kink.
-            sweeps = one_by_one(self.x.elements)
+            sweeps = one_by_one(self.x.elements, self.problem.weight.size)
             slopes = _together(sweeps, [slopes_of(self.problem, s, noise) for s in sweeps])
         return self._made(slopes, exact=False)
 
@@ -151,22 +153,20 @@ class _Task:
 
     def _confirmed(self, sweeps: Sequence[Sweep], slopes: Slopes) -> Array:
         """Whether a difference along a random direction is what the slopes say, for each label."""
-        first, sizes = sweeps[0], self.problem.sizes
-        away = sizes * _CHECK_STEP
-        if len(sweeps) > 1:
+        first, problem = sweeps[0], self.problem
+        away = problem.sizes * _CHECK_STEP
+        if first.apart or len(sweeps) > 1:
             away = away * np.random.default_rng(self.seed).choice((-1.0, 1.0), away.size)
-        everything = slice(None)
-        above = self.problem.at(Sweep(everything, 1), away)
-        below = self.problem.at(Sweep(everything, 1), -away)
-        change = self.problem.weight * (above - below) / 2
-        products = slopes.slope * away
-        doubts = slopes.error * np.abs(away)
-        if first.count == 1:
-            expected, doubt = products.sum().reshape(1), doubts.sum().reshape(1)
+        above, below = problem.at(_EVERYTHING, away), problem.at(_EVERYTHING, -away)
+        change = problem.weight * (above - below) / 2
+        products, doubts = slopes.slope * away, slopes.error * np.abs(away)
+        if first.apart:
+            first = _EVERYTHING
+            expected, doubt = first.gather(products), first.gather(doubts)
         else:
             expected = np.sum([products[s.moved] for s in sweeps], axis=0)
             doubt = np.sum([doubts[s.moved] for s in sweeps], axis=0)
-        rounding = EPS * _KERNEL_ROUNDING * np.abs(self.problem.weight) * np.abs(above)
+        rounding = EPS * _KERNEL_ROUNDING * np.abs(problem.weight) * np.abs(above)
         allowed = _CHECK_SHARE * first.gather(np.abs(change)) + first.gather(rounding) + doubt
         return np.asarray(np.abs(first.gather(change) - expected) <= allowed)
 
@@ -228,11 +228,9 @@ def _together(sweeps: Sequence[Sweep], results: Sequence[Slopes]) -> Slopes:
     if len(sweeps) == 1:
         return results[0]
     rows = np.concatenate([np.stack(result) for result in results], axis=1)
-    if sweeps[0].count > 1:
-        ordered = np.empty_like(rows)
-        ordered[:, np.concatenate([sweep.moved for sweep in sweeps])] = rows
-        rows = ordered
-    return Slopes(*rows)
+    ordered = np.empty_like(rows)
+    ordered[:, np.concatenate([sweep.moved for sweep in sweeps])] = rows
+    return Slopes(*ordered)
 
 
 def _complex_step(problem: Problem, sweep: Sweep) -> Slopes:

@@ -25,28 +25,47 @@ EPS = 2.0**-52
 _FEW = 16
 # An element this much smaller than a typical one is moved by a typical one's step.
 _TINY = 1e-3
+# Operators that work element by element though their records don't say so: their tests draw otherwise.
+_ELEMENTWISE = frozenset({"where", "clamp", "masked_fill"})
+# Outputs of elements moved one by one that are held at once.
+_STACKED = 2**20
 # No step is so small that its differences vanish.
 _LEAST = 2.0**-900
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Elements that move together.
+    """Elements that are differentiated along together.
 
-    `moved` are their flat indices. `labels` tells for each output which of them (by position) it depends
-    on; None where element i of the output depends on element i of the input alone, or where only one
-    element moves.
+    `moved` are their flat indices. Either they move at once, and `labels` tells for each output which of
+    them (by position) it depends on; None where output i depends on element i of the input alone. Or they
+    move one by one (`apart`), and their outputs are stacked.
     """
 
     moved: Any
     count: int
     labels: Array | None = None
+    apart: bool = False
+
+    @property
+    def evaluations(self) -> int:
+        """How often the function is evaluated for one step of all."""
+        return self.count if self.apart else 1
 
     def gather(self, outputs: Array) -> Array:
         """Sum the outputs' contributions to each moved element; `count` numbers."""
+        if self.apart:
+            return np.asarray(outputs.reshape(self.count, -1).sum(axis=1))
         if self.labels is not None:
             return np.asarray(np.bincount(self.labels, outputs.reshape(-1), self.count))
         return outputs.reshape(-1) if self.count > 1 else outputs.sum().reshape(1)
+
+    def part(self, chosen: Array) -> tuple[Any, Sweep]:
+        """Those of `chosen` that can be moved without the others: their positions, and their sweep."""
+        if not self.apart:
+            return slice(None), self
+        positions = np.flatnonzero(chosen)
+        return positions, Sweep(self.moved[positions], positions.size, apart=True)
 
 
 @dataclass(frozen=True)
@@ -83,9 +102,18 @@ class Problem:
 
     def at(self, sweep: Sweep, step: Array) -> Array:
         """The outputs with the elements of `sweep` moved by `step`."""
-        moved = self.point.astype(np.result_type(self.point, step), order="C")
-        moved.reshape(-1)[sweep.moved] += step
-        return self.evaluate(moved)
+        point = self.point.astype(np.result_type(self.point, step), order="C")
+        flat = point.reshape(-1)
+        if not sweep.apart:
+            flat[sweep.moved] += step
+            return self.evaluate(point)
+        outputs = []
+        for index, by in zip(sweep.moved.tolist(), step.tolist(), strict=True):
+            # A copy: the outputs may be views of the input.
+            moved = point.copy()
+            moved.reshape(-1)[index] += by
+            outputs.append(self.evaluate(moved))
+        return np.stack(outputs)
 
 
 def power_of_two(size: Array) -> Array:
@@ -110,12 +138,16 @@ def sweeps_of(
         grouped = _grouped(problem, x.shape)
         if grouped:
             return grouped
-    return one_by_one(count)
+    return one_by_one(count, problem.weight.size)
 
 
-def one_by_one(count: int) -> list[Sweep]:
-    """A sweep for each element."""
-    return [Sweep(slice(index, index + 1), 1) for index in range(count)]
+def one_by_one(count: int, outputs: int = 1) -> list[Sweep]:
+    """Sweeps that move `count` elements apart, as many in each as have outputs that fit into memory."""
+    each = max(1, _STACKED // max(1, outputs))
+    return [
+        Sweep(np.arange(start, min(start + each, count)), min(each, count - start), apart=True)
+        for start in range(0, count, each)
+    ]
 
 
 def _is_diagonal(output: Expr, x: Expr, between: Sequence[Expr]) -> bool:
@@ -124,7 +156,7 @@ def _is_diagonal(output: Expr, x: Expr, between: Sequence[Expr]) -> bool:
         return False
     depends = {x, *between}
     return all(
-        node.op.elementwise
+        (node.op.elementwise or node.op.name in _ELEMENTWISE)
         and all(arg.shape == x.shape for arg in (node, *node.inputs) if arg in depends)
         for node in between
     )

@@ -205,6 +205,9 @@ def _contracted(x: Expr, y: Expr, dims: Any) -> tuple[list[int], list[int]]:
         msg = "the dims of tensordot() are a whole number or two lists"
         raise Invalid("GC014", msg, "dims=([1], [0])", "dims")
     pair = tuple((d,) if isinstance(d, int) else d for d in dims)
+    if not all(isinstance(d, int) and not isinstance(d, bool) for d in pair[0] + pair[1]):
+        msg = "the two lists in the dims of tensordot() hold whole numbers"
+        raise Invalid("GC014", msg, "dims=([1], [0])", "dims")
     if len(pair[0]) != len(pair[1]):
         msg = f"tensordot() needs as many dims on both sides, not {len(pair[0])} and {len(pair[1])}"
         raise Invalid("GC014", msg, None, "dims")

@@ -19,7 +19,7 @@ def _matrix_norm(x: Expr, ord: Any, dim: Any, *, keepdim: bool, dtype: Any) -> A
     rows, columns = (dim_of(d, x.ndim) for d in dim)
     if rows == columns:
         raise Invalid("GC014", f"dimension {rows} is named twice", argument="dim")
-    order = ord
+    order: Any = ord.value if isinstance(ord, Expr) else ord
     if order == "fro":
         return t.vector_norm(x, 2, dim=(rows, columns), keepdim=keepdim, dtype=dtype)
     if isinstance(order, str) or abs(order) not in (1, math.inf):

@@ -205,6 +205,10 @@ register(
 )
 
 
+def _in_type_of(g: Expr, x: Expr) -> Any:
+    return x if x.dtype is g.dtype else x.to(g.dtype)
+
+
 def _outer(x: Expr, y: Expr) -> Type:
     require_dims("outer", x, 1, "input")
     require_dims("outer", y, 1, "vec2")
@@ -217,7 +221,7 @@ register(
     infer=_outer,
     cubic=True,
     kernel=np.multiply.outer,
-    vjp=lambda g, out, x, y: (g @ y, g.T @ x),
+    vjp=lambda g, out, x, y: (g @ _in_type_of(g, y), g.T @ _in_type_of(g, x)),
     aliases=("ger",),
     analytic=True,
     samples=(

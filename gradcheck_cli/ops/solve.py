@@ -22,6 +22,9 @@ def _solve_shape(name: str, A: Expr, B: Expr, *, left: bool, vector: bool) -> Ty
     require_square(name, A, "A")
     same_dtype(name, A, B)
     size = A.shape[-1]
+    if not B.ndim:
+        msg = f"{name}() needs a vector or matrices for B, not a tensor of shape ()"
+        raise Invalid("GC015", msg, "B.unsqueeze(0) makes a vector of it", "B")
     shape = (*B.shape, 1) if vector else B.shape
     if shape[-2 if left else -1] != size:
         equation = "A X = B" if left else "X A = B"

@@ -118,6 +118,7 @@ REWRITES = {
     "x * v.expand(x.shape[1], 3).shape[0]": "x.shape[1] * x",
     "x * x.unsqueeze(1).reshape(-1).numel()": "x.numel() * x",
     "x * (b + 1).exp().numel()": "b.numel() * x",
+    "x * b.clamp(max=x).shape[0]": "x.shape[0] * x",
     # reductions and orders
     "x.sum_to_size(b.shape)": "x.sum(0)",
     "x.sum_to_size(())": "x.sum()",
@@ -138,6 +139,7 @@ REWRITES = {
     "exp(torch.cat([x, X]))[:x.shape[0]]": "exp(x)",
     "torch.cat([x, X])[x.shape[0]:x.shape[0] + X.shape[0]]": "X",
     "(2 * torch.stack([x, y]))[1]": "2 * y",
+    "x.to(torch.float64)": "x",
     # linear operators
     "(2 * x).T": "2 * x.T",
     "(-x).sum(0)": "-x.sum(0)",
@@ -297,3 +299,9 @@ def test_two_hundred_nodes_take_well_under_two_seconds() -> None:
     gradients = simplify(differentiate(node.sum(), [x, w], t.ones(())))
     print_formulas(gradients)
     assert time.process_time() - start < 1.5
+
+
+def test_sizes_of_zero_are_left_to_tensors() -> None:
+    x = variable("x", (0, 3))
+    (gradient,) = simplify(differentiate(x.mean(), [x], t.ones(())))
+    assert values(gradient, {"x": np.zeros((0, 3))}).shape == (0, 3)
