@@ -6,6 +6,7 @@ It never reads the graph, so that what runs is what the person wrote. The only m
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ def run(case: Case) -> Gradients:
     check = case.check
     device = require_device(check.device)
     start = perf_counter()
-    with _defaults(getattr(torch, check.dtype), device):
+    with _defaults(getattr(torch, check.dtype), device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters of a warning shows in the comparison
         try:
             value, gradients = _gradients(case, device)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
@@ -59,7 +61,7 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
         return value, [torch.zeros_like(target) for target in targets]
     second = case.second
     cotangent = case.arrays[UPSTREAM if second is None else second.cotangent]
-    upstream = torch.from_numpy(cotangent).to(device, value.dtype)
+    upstream = _tensor(cotangent, value.dtype, device)
     found: Sequence[torch.Tensor | None] = torch.autograd.grad(
         value, targets, upstream, allow_unused=True, create_graph=second is not None
     )
@@ -67,8 +69,8 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
         value = value.new_zeros(())
         for name, gradient in zip(case.wrt, found, strict=True):
             if gradient is not None:
-                direction = torch.from_numpy(case.arrays[second.directions[name]])
-                value = value + (gradient * direction.to(device, gradient.dtype)).sum()
+                along = case.arrays[second.directions[name]]
+                value = value + (gradient * _tensor(along, gradient.dtype, device)).sum()
         if not value.requires_grad:
             return value, [torch.zeros_like(target) for target in targets]
         found = torch.autograd.grad(value, targets, allow_unused=True)
@@ -80,8 +82,7 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
 
 def _leaf(spec: InputSpec, array: Any, check: Check, device: torch.device) -> torch.Tensor:
     dtype = getattr(torch, spec.dtype or check.dtype)
-    # A copy: the engine's arrays stay its own, and read-only ones would make PyTorch warn.
-    tensor = torch.tensor(array).to(device, dtype)
+    tensor = _tensor(array, dtype, device)
     return tensor.requires_grad_() if spec.name in check.wrt else tensor
 
 
@@ -121,8 +122,13 @@ def _bare(name: str) -> Any:
     raise AssertionError(name)
 
 
+def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A copy, since the engine's arrays stay its own; rounded before it moves: MPS has no float64."""
+    return torch.from_numpy(np.array(array)).to(dtype).to(device)
+
+
 def _numpy(tensor: torch.Tensor) -> Any:
-    return np.asarray(tensor.to("cpu", torch.float64).numpy(force=True))
+    return np.asarray(tensor.cpu().to(torch.float64).numpy(force=True))
 
 
 @contextmanager

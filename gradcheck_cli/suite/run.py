@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.engine.rounding import SMALLEST_STEP, spread
+from gradcheck_cli.engine.rounding import SMALLEST_STEP, UNIT_ROUNDOFF, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
 from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare
@@ -193,10 +193,12 @@ class _Rounding:
 
 
 def _allowances(check: Check, rounding: _Rounding, position: int) -> Allowances:
+    dtype = _coarsest_dtype(check)
+
     def measured(method: str) -> Array:
-        if method != "torch" or check.dtype == "float64":
+        if method != "torch" or dtype == "float64":
             return rounding.of("float64", position)
-        return rounding.of(check.dtype, position) + 16 * SMALLEST_STEP[check.dtype]
+        return rounding.of(dtype, position) + 16 * SMALLEST_STEP[dtype]
 
     tolerance = check.tolerance
     return Allowances(
@@ -204,6 +206,12 @@ def _allowances(check: Check, rounding: _Rounding, position: int) -> Allowances:
         None if tolerance is None else tolerance.atol,
         measured,
     )
+
+
+def _coarsest_dtype(check: Check) -> str:
+    """The least precise type that PyTorch computes in: the check's, or that of one of its inputs."""
+    floating = [spec.dtype for spec in check.inputs if spec.dtype is not None and spec.is_floating]
+    return max((check.dtype, *floating), key=UNIT_ROUNDOFF.__getitem__)
 
 
 def _compare_values(

@@ -263,3 +263,14 @@ def test_all_errors_of_a_check_are_told_at_once() -> None:
     assert outcome.error is not None
     messages = [problem.message for problem in (outcome.error, *outcome.also)]
     assert [m for name in ("foo", "baz") for m in messages if name in m] == messages
+
+
+def test_an_input_in_a_coarser_dtype_is_no_false_alarm() -> None:
+    text = "inputs: {x: {shape: [30], dtype: float32}, y: {shape: [30]}}\nexpression: (x * y).sum()\n"
+    assert outcome_of(text + "manual: {x: y, y: x}").status == "passed"
+    assert outcome_of(text + "manual: {x: 1.001 * y, y: x}").status == "failed"
+
+
+def test_what_pytorch_warns_of_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert outcome_of("inputs: {x: {shape: [1]}}\nexpression: x.var()").status == "inconclusive"
+    assert capfd.readouterr() == ("", "")
