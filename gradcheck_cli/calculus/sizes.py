@@ -121,7 +121,9 @@ def _origins(x: Expr, dim: int) -> list[_Origin]:
         return [(x.inputs[_SHAPED_AS[name]], dim)]
     if name in _REDUCES:
         return _size_of_reduced(x, dim)
-    if name in ("T", "mT"):
+    if name == "T":
+        return [(x.inputs[0], x.ndim - 1 - dim)]
+    if name == "mT":
         return [(x.inputs[0], dim if x.ndim - dim > 2 else 2 * x.ndim - 3 - dim)]
     if name == "matmul":
         return _size_of_product(x, dim)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.rounding import disturbance
-from gradcheck_cli.graph import Expr, topological
+from gradcheck_cli.graph import Expr, rebuild, topological, variable
 from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.differences import Slopes, noise_of, slopes_of
@@ -23,7 +23,7 @@ from gradcheck_cli.methods.gradients import Array, Estimate, Gradients, Probes
 from gradcheck_cli.methods.sweep import EPS, Problem, Sweep, one_by_one, sweeps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck_cli.methods.case import Case
 
@@ -49,13 +49,14 @@ def run(case: Case) -> Gradients:
     """Differentiate along every element of every checked input, or along random directions."""
     start = perf_counter()
     output, weight = _before_reduction(case)
+    output, arrays = _frozen(output, case.arrays)
     plan = Plan([output], limit=memory_limit())
     order = topological([output])
     estimates = {}
     with np.errstate(all="ignore"):
         for name in case.wrt:
             x = case.variables[name]
-            problem = Problem(plan.partial(case.arrays, name), case.arrays[name], weight)
+            problem = Problem(plan.partial(arrays, name), arrays[name], weight)
             task = _Task(problem, output, x, _between(order, x), case.check.seed)
             estimates[name] = task.estimate()
     value = Plan([case.output])(case.arrays)[0] if case.check.methods == ("numeric",) else None
@@ -78,6 +79,24 @@ def _before_reduction(case: Case) -> tuple[Expr, Array]:
         scale = 1.0 if output.op.name == "sum" else 1.0 / inner.elements
         output, weight = inner, np.broadcast_to(weight * scale, inner.shape)
     return output, np.asarray(weight)
+
+
+def _frozen(output: Expr, arrays: Mapping[str, Array]) -> tuple[Expr, Mapping[str, Array]]:
+    """The expression with what is detached made an input of its own, at the value that it has here."""
+    order = topological([output])
+    detached = [node for node in order if node.op.name == "detach"]
+    if not detached:
+        return output, arrays
+    names = [f"detached {k}" for k in range(len(detached))]
+    values = Plan(detached, limit=memory_limit())(arrays)
+    replaced = {
+        node: variable(name, node.shape, node.dtype)
+        for node, name in zip(detached, names, strict=True)
+    }
+    for node in order:
+        if node not in replaced:
+            replaced[node] = rebuild(node, lambda below: replaced.get(below, below))
+    return replaced[output], {**arrays, **dict(zip(names, values, strict=True))}
 
 
 def _between(order: Sequence[Expr], x: Expr) -> list[Expr]:

@@ -124,7 +124,12 @@ TRANSPOSED = register(
     vjp=lambda g, out, x: g.T if x.ndim else g,
     attribute="T",
     analytic=True,
-    samples=(Sample("x.T", x=(2, 3)), Sample("x.T", x=(0, 3)), Sample("x.T @ y", x=(2, 3), y=(2,))),
+    samples=(
+        Sample("x.T", x=(2, 3)),
+        Sample("x.T", x=(0, 3)),
+        Sample("x.T @ y", x=(2, 3), y=(2,)),
+        Sample("x.T.ravel()", x=(1, 2, 3)),
+    ),
 )
 MATRICES_TRANSPOSED = register(
     "mT(Tensor input)",

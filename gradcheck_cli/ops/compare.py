@@ -188,7 +188,13 @@ _rounding("ceil", np.ceil, "The next whole number above.")
 _rounding("trunc", np.trunc, "The whole part, rounded towards zero.", ("fix",))
 
 
+_MOST_DECIMALS = 308
+
+
 def _round_type(x: Expr, decimals: int) -> Type:
+    if abs(decimals) > _MOST_DECIMALS:
+        msg = f"round() to {decimals} decimals is beyond what a number can hold"
+        raise Invalid("GC014", msg, argument="decimals")
     return numeric("round", floating=decimals != 0)(x)
 
 

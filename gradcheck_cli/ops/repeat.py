@@ -134,7 +134,7 @@ register(
 
 
 def _roll(x: Expr, shifts: Sequence[int], dims: Sequence[int]) -> Type:
-    if len(dims) != len(shifts) and (dims or len(shifts) != 1):
+    if (len(dims) != len(shifts) and (dims or len(shifts) != 1)) or not shifts:
         msg = f"roll() has {len(shifts)} shifts for {len(dims)} dimensions"
         raise Invalid("GC014", msg, "give one shift per dimension", "shifts")
     if dims and x.ndim == 0:

@@ -44,7 +44,8 @@ def _polygamma(x: Any, n: int) -> Any:
     """NIST Handbook of Mathematical Functions, 25.11.12: by the Hurwitz zeta function."""
     if n == 0:
         return special.psi(x)
-    return (-1) ** (n + 1) * math.factorial(n) * special.zeta(n + 1, x)
+    # math.factorial(171) is no float; the gamma function overflows to infinity.
+    return (-1) ** (n + 1) * float(special.gamma(n + 1.0)) * special.zeta(n + 1, x)
 
 
 unary(

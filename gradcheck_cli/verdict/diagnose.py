@@ -190,7 +190,6 @@ _CONSTANTS = (
     ("log(2)", repr(math.log(2)), math.log(2)),
     ("log(10)", repr(math.log(10)), math.log(10)),
 )
-_NUMBERS = (2, 3, 4)
 
 
 def _named(
@@ -212,20 +211,25 @@ def _named(
 
 
 def _candidates(sizes: Mapping[str, int]) -> Iterator[tuple[float, str, str]]:
-    """Positive factors: value, what it is called, and the formula with it (`{}` stands for the formula)."""
-    for number in _NUMBERS:
+    """Positive factors: value, what it is called, and the formula with it (`{}` stands for the formula).
+
+    Those that are forgotten most often come first: several names may have one value.
+    """
+    named = [(text, f"{text} (= {value})", value) for text, value in sizes.items() if value > 1]
+    yield 2, "2", "2 * {}"
+    for text, shown, value in named:
+        yield 1 / value, f"1 / {shown}", f"{{}} / {text}"
+        yield value, shown, f"{text} * {{}}"
+    yield 0.5, "1/2", "{} / 2"
+    for text, shown, value in named:
+        yield 2 / value, f"2 / {shown}", f"2 * {{}} / {text}"
+    for number in (3, 4):
         yield number, str(number), f"{number} * {{}}"
-    for text, value in sizes.items():
-        if value > 1:
-            shown = f"{text} (= {value})"
-            yield 1 / value, f"1 / {shown}", f"{{}} / {text}"
-            yield 2 / value, f"2 / {shown}", f"2 * {{}} / {text}"
-            yield value, shown, f"{text} * {{}}"
-            yield value / 2, f"{shown} / 2", f"{text} * {{}} / 2"
-            yield value**-0.5, f"1 / sqrt({shown})", f"{{}} / {text}**0.5"
-            yield value**0.5, f"sqrt({shown})", f"{{}} * {text}**0.5"
-    for number in _NUMBERS:
         yield 1 / number, f"1/{number}", f"{{}} / {number}"
+    for text, shown, value in named:
+        yield value / 2, f"{shown} / 2", f"{text} * {{}} / 2"
+        yield value**-0.5, f"1 / sqrt({shown})", f"{{}} / {text}**0.5"
+        yield value**0.5, f"sqrt({shown})", f"{{}} * {text}**0.5"
     for shown, text, constant in _CONSTANTS:
         yield constant, shown, f"{{}} * {text}"
         yield 1 / constant, f"1 / {shown}", f"{{}} / {text}"

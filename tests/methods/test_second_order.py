@@ -26,9 +26,7 @@ order: 2
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_quadratic_form_has_the_symmetric_part_as_its_hessian(method: str) -> None:
-    case = second_order(
-        prepare(load_text(TEXT.replace("requires_grad: false", "requires_grad: false"))[0])
-    )
+    case = second_order(prepare(load_text(TEXT)[0]))
     # The input that is called as the direction would be doesn't get in its way.
     assert case.second is not None
     assert case.second.directions == {"x": "v_x_"}
@@ -80,7 +78,7 @@ def test_a_rule_whose_own_derivative_is_wrong_shows_at_order_two() -> None:
     """exp's rule refers to its result: with a detached one, only the second derivative is wrong."""
     op = TABLE.by_name["exp"]
     rule = op.vjp
-    object.__setattr__(op, "vjp", lambda g, out, x: g * out.detach())
+    object.__setattr__(op, "vjp", lambda g, out, _: g * out.detach())
     try:
         text = "version: 1\ninputs: {x: {shape: [3]}}\nexpression: x.exp().sum()\norder: 2\n"
         outcome = run_check(load_text(text)[0])
