@@ -266,7 +266,9 @@ def test_all_errors_of_a_check_are_told_at_once() -> None:
 
 
 def test_an_input_in_a_coarser_dtype_is_no_false_alarm() -> None:
-    text = "inputs: {x: {shape: [30], dtype: float32}, y: {shape: [30]}}\nexpression: (x * y).sum()\n"
+    text = (
+        "inputs: {x: {shape: [30], dtype: float32}, y: {shape: [30]}}\nexpression: (x * y).sum()\n"
+    )
     assert outcome_of(text + "manual: {x: y, y: x}").status == "passed"
     assert outcome_of(text + "manual: {x: 1.001 * y, y: x}").status == "failed"
 
