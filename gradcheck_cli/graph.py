@@ -422,7 +422,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     )
 
 
-_MAX_BITS = 63
+MAX_BITS = 63
 
 
 def _static(op: Op, nodes: tuple[Any, ...], attrs: Mapping[str, Any]) -> Expr:
@@ -431,7 +431,7 @@ def _static(op: Op, nodes: tuple[Any, ...], attrs: Mapping[str, Any]) -> Expr:
     values = [node.value for node in nodes]
     if op.python_name == "pow" and all(isinstance(v, int) for v in values):
         base, exponent = values
-        if exponent > 0 and abs(base) > 1 and exponent * (abs(base).bit_length() - 1) > _MAX_BITS:
+        if exponent > 0 and abs(base) > 1 and exponent * (abs(base).bit_length() - 1) > MAX_BITS:
             raise Invalid("GC019", "this number is too large", "write it as a float: 1e30")
     try:
         value = op.scalar(*values, **attrs)
@@ -443,7 +443,7 @@ def _static(op: Op, nodes: tuple[Any, ...], attrs: Mapping[str, Any]) -> Expr:
         raise Invalid("GC014", f"this number can't be computed: {error}") from None
     if isinstance(value, complex):
         raise Invalid("GC014", "this number is complex; only real ones can be used here")
-    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise Invalid("GC019", "this number is too large", "write it as a float: 1e30")
     if all(node.op is CONST for node in nodes):
         return const(value)

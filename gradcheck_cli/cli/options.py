@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from gradcheck_cli.errors import GradcheckError, Problem, did_you_mean
-from gradcheck_cli.suite.collect import STDIN_NAME
+from gradcheck_cli.suite.collect import reproduce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,9 +93,7 @@ class Overrides:
 
     def command(self, check: Check) -> str:
         """The command line that runs `check` alone with these options; none for a spec from stdin."""
-        if check.file is None or check.file == STDIN_NAME:
-            return ""
-        return f"gradcheck compare {shlex.quote(check.id)} {self.arguments()}"
+        return reproduce(check, self.arguments())
 
     def apply(self, checks: Sequence[Check]) -> list[tuple[Check, str | None]]:
         """The checks as they will run, each with the command that runs it alone (None: the usual one).

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import GradcheckError, Problem, Source
+from gradcheck_cli.graph import MAX_BITS
 from gradcheck_cli.lang.scan import MAX_DEPTH, flatten, too_deep, too_large
 from gradcheck_cli.lang.syntax import explain
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from types import CodeType
 
 MAX_NODES = 20_000
-_MAX_BITS = 63
 
 # The allow-list: each kind of node with its fields that hold nodes.
 _PARTS: dict[type[ast.AST], tuple[str, ...]] = {
@@ -306,7 +306,7 @@ def _constant(formula: Formula, node: ast.AST, value: object) -> Problem | None:
     if isinstance(value, complex):
         message = "complex numbers are not part of the expression language"
         return formula.problem("GC011", message, node, "only real tensors are checked")
-    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return too_large(formula.source, *formula.span(node))
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         message = "this number is too large for a float"

@@ -311,7 +311,7 @@ def _pow_exponent(g: Expr, out: Expr, x: Expr, y: Expr) -> Expr | None:
     return t.where(x.eq(0) & (y >= 0), 0.0, g * (out * x.log()))  # type: ignore[no-any-return]
 
 
-POW = register(
+register(
     "pow(Tensor|Scalar input, Tensor|Scalar exponent)",
     doc="Power, `x ** y`.",
     infer=_pow_type,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
 STDIN_NAME = "<stdin>"
+
+
+def reproduce(check: Check, options: str = "") -> str:
+    """The command line that runs `check` alone; none for a spec from stdin."""
+    if check.file is None or check.file == STDIN_NAME:
+        return ""
+    return f"gradcheck compare {shlex.quote(check.id)} {options}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.schema import Invalid
+from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.diagnose import Suspect, diagnose
 from gradcheck_cli.verdict.judge import Verdict, judge
@@ -74,14 +74,6 @@ def run_check(check: Check) -> CheckOutcome:
         )
         outcome = replace(outcome, error=problem)
     return replace(outcome, seconds=perf_counter() - start)
-
-
-def reproduce(check: Check) -> str:
-    """The command line that runs this check alone, as its file has it."""
-    if check.file is None or check.file == "<stdin>":
-        return ""
-    name = check.id.partition("::")[2] or check.name
-    return f"gradcheck compare {shlex.quote(f'{check.file}::{name}')}"
 
 
 def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
