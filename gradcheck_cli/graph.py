@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from gradcheck_cli import dtypes
 from gradcheck_cli.schema import Invalid, Schema, bind, parse_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from gradcheck_cli.dtypes import DType
 
@@ -97,6 +98,18 @@ class Op:
     samples     what its generated tests evaluate
     cubic       multiplies or factors matrices: n^3 operations where n^2 numbers go in
     elementwise broadcasts its arguments; tests add zero-dimensional, empty and broadcast samples
+    broadcasts  the same in blocks, though its tests draw all samples themselves
+    ufunc       (node) -> the NumPy ufunc that does the same on real arrays of one dtype, or None; a
+                ufunc itself where attributes and shapes make no difference. It writes into a given array.
+    into        (node) -> a function like a ufunc, `(*arrays, out)`: it writes the node's value into `out`,
+                which may be one of its arrays of the same shape
+    prepare     (node) -> the kernel with attributes and shapes settled beforehand, for real arrays of the
+                node's own types; None where there is none. Must not depend on the `leading` sizes.
+    leading     (node) -> how many leading dims it treats slice by slice, so that its arrays may come in
+                blocks along them; elementwise operators need not say it
+    reduction   the binary ufunc of which it is the reduction over `dim`, all dims by default
+    fused       (*arguments, **attributes) -> the same numbers in smaller operators, which the planner
+                can join with those around them; None: as it is
     """
 
     schema: str
@@ -119,6 +132,13 @@ class Op:
     samples: tuple[Sample, ...] = ()
     cubic: bool = False
     elementwise: bool = False
+    broadcasts: bool = False
+    ufunc: Any = None
+    into: Callable[[Expr], Callable[..., Any] | None] | None = None
+    prepare: Callable[[Expr], Callable[..., Any] | None] | None = None
+    leading: Callable[[Expr], int] | None = None
+    reduction: Any = None
+    fused: Callable[..., Any] | None = None
     domain: str = field(default="")
 
     @cached_property
@@ -330,15 +350,17 @@ class Expr:
         return infix("ge", self, other)
 
 
+AnyExpr = TypeVar("AnyExpr", bound=Expr)
 Operand = Expr | int | float | bool
 
 _interned: WeakValueDictionary[Any, Expr] = WeakValueDictionary()
+_interning = RLock()
 
 
-def _key(value: Any) -> Any:
+def told_apart(value: Any) -> Any:
     """`value` told apart from its equals of other types: 1, 1.0 and True, 0.0 and -0.0."""
     if type(value) is tuple:
-        return tuple(map(_key, value))
+        return tuple(map(told_apart, value))
     return (float, value.hex()) if type(value) is float else (type(value), value)
 
 
@@ -350,7 +372,7 @@ def _node(
     output: int = 0,
     value: float | bool | None = None,
 ) -> Expr:
-    key = (op, args, _key(attrs) if attrs else (), output, *type_)
+    key = (op, args, told_apart(attrs) if attrs else (), output, *type_)
     found = _interned.get(key)
     return _new(key, op, args, attrs, type_, output, value) if found is None else found
 
@@ -364,13 +386,39 @@ def _new(
     output: int = 0,
     value: float | bool | None = None,
 ) -> Expr:
-    shape, dtype = type_
-    node: Expr = object.__new__(Expr)
+    node = _filled(object.__new__(Expr), op, args, attrs, type_, output, value)
+    with _interning:  # of two threads that make the same node, both get that of the first
+        found = _interned.get(key)
+        if found is None:
+            _interned[key] = found = node
+    return found
+
+
+def _filled(
+    node: AnyExpr,
+    op: Op,
+    args: tuple[Expr | None, ...],
+    attrs: tuple[tuple[str, Any], ...],
+    type_: Type,
+    output: int,
+    value: float | bool | None,
+) -> AnyExpr:
     node.op, node.args, node.attrs, node.output = op, args, attrs, output
     node.inputs = tuple([arg for arg in args if arg is not None]) if None in args else args  # type: ignore[assignment]
-    node.shape, node.dtype, node.value = shape, dtype, value
-    _interned[key] = node
+    (node.shape, node.dtype), node.value = type_, value
     return node
+
+
+def unshared(
+    kind: type[AnyExpr],
+    op: Op,
+    args: tuple[Expr | None, ...],
+    attrs: tuple[tuple[str, Any], ...],
+    type_: Type,
+    output: int = 0,
+) -> AnyExpr:
+    """A node that is not interned, of `kind`: a tensor's own, told apart from another's equal one."""
+    return _filled(object.__new__(kind), op, args, attrs, type_, output, None)
 
 
 INPUT = Op(schema="input()", doc="An input of the expression.", on=())
@@ -409,7 +457,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
             return _static(op, nodes, attrs)
     items = tuple(attrs.items())
     # What is known already needn't be inferred again; a type follows from these four.
-    key = (op, nodes, _key(items) if items else (), dtypes.default_dtype.get())
+    key = (op, nodes, told_apart(items) if items else (), dtypes.default_dtype.get())
     found = _interned.get(key)
     if found is not None:
         return found
@@ -526,11 +574,13 @@ def _replaced(value: Any, replace: Callable[[Expr], Expr]) -> Any:
     return replace(value) if isinstance(value, Expr) else value
 
 
-def topological(roots: Iterable[Expr], *, sizes: bool = False) -> list[Expr]:
+def topological(
+    roots: Iterable[Expr], *, sizes: bool = False, given: Container[Expr] = ()
+) -> list[Expr]:
     """All nodes below `roots`, arguments before users; iterative, so that deep graphs are no problem.
 
     With `sizes`, nodes that stand only in symbolic sizes are included (for printing and rewriting; to
-    compute, they are not needed).
+    compute, they are not needed). What is below nodes that are `given` is left out.
     """
     order: list[Expr] = []
     seen: set[Expr] = set()
@@ -547,7 +597,7 @@ def topological(roots: Iterable[Expr], *, sizes: bool = False) -> list[Expr]:
         if node in seen:
             continue
         seen.add(node)
-        below: Sequence[Expr] = node.inputs
+        below: Sequence[Expr] = () if node in given else node.inputs
         if sizes and node.attrs:
             below = (*below, *symbolic_sizes(node))
         if not below:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck_cli.graph import Expr, const, t, topological
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def differentiate(
@@ -20,15 +20,7 @@ def differentiate(
     Derivatives, section 3.2.
     """
     order = topological([output])
-    depends = {node for node in wrt if node.dtype.kind in "fz"}
-    for node in order:
-        if (
-            node not in depends
-            and node.dtype.kind in "fz"
-            and node.op.vjp is not None
-            and any(arg in depends for arg in node.inputs)
-        ):
-            depends.add(node)
+    depends = tracked(order, wrt)
     gradients: dict[Expr, Expr] = {}
     if output in depends:
         gradients[output] = const(1.0) if cotangent is None else cotangent
@@ -47,6 +39,20 @@ def differentiate(
     )
 
 
+def tracked(order: Iterable[Expr], wrt: Iterable[Expr]) -> set[Expr]:
+    """Those of `wrt` and of the nodes in `order`, arguments before users, that a gradient flows through."""
+    depends = {node for node in wrt if node.dtype.kind in "fz"}
+    for node in order:
+        if (
+            node not in depends
+            and node.dtype.kind in "fz"
+            and node.op.vjp is not None
+            and any(arg in depends for arg in node.inputs)
+        ):
+            depends.add(node)
+    return depends
+
+
 def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
     assert node.op.vjp is not None
     attributes = node.attributes
@@ -59,18 +65,19 @@ def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
 
 
 def fit(gradient: Expr, target: Expr) -> Expr:
-    """`gradient` in `target`'s shape: summed where `target` was broadcast, expanded where it was reduced."""
-    if gradient.shape == target.shape and gradient.value is None:
-        return gradient
+    """`gradient` in `target`'s shape and dtype.
+
+    Summed where `target` was broadcast, expanded where it was reduced, rounded where it was promoted.
+    """
     if gradient.value is not None:
         return t.full_like(target, gradient)  # type: ignore[no-any-return]
-    wider = gradient.ndim > target.ndim or any(
-        a != b and b == 1
-        for a, b in zip(reversed(gradient.shape), reversed(target.shape), strict=False)
-    )
-    sizes = tuple(target.size(d) for d in range(target.ndim))
-    if not wider:
-        expanded: Expr = gradient.expand(sizes) if sizes else gradient
-        return expanded
-    summed: Expr = gradient.sum_to_size(sizes)
-    return summed
+    if gradient.shape != target.shape:
+        wider = gradient.ndim > target.ndim or any(
+            a != b and b == 1
+            for a, b in zip(reversed(gradient.shape), reversed(target.shape), strict=False)
+        )
+        sizes = tuple(target.size(d) for d in range(target.ndim))
+        gradient = gradient.sum_to_size(sizes) if wider else gradient.expand(sizes)
+    if gradient.dtype is not target.dtype and target.dtype.is_floating:
+        gradient = gradient.to(target.dtype)
+    return gradient

@@ -44,11 +44,11 @@ def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     """
     current = tuple(roots)
     for rewrites in PASSES:
-        current = _sweep(current, rewrites)
+        current = sweep(current, rewrites)
     return current
 
 
-def _sweep(roots: tuple[Expr, ...], rewrites: Rewrites) -> tuple[Expr, ...]:
+def sweep(roots: tuple[Expr, ...], rewrites: Rewrites) -> tuple[Expr, ...]:
     """Every node below `roots` brought to a form in which no rewrite fires, arguments before users.
 
     Iterative, so that deep graphs are no problem. What a rewrite makes is swept in its turn.

@@ -26,8 +26,12 @@ class Plan:
     of them, and every array is released after its last use.
     """
 
-    def __init__(self, outputs: Sequence[Expr], *, limit: int | None = None) -> None:
-        order = topological(outputs)
+    def __init__(
+        self, outputs: Sequence[Expr], *, limit: int | None = None, given: Sequence[Expr] = ()
+    ) -> None:
+        known = {node: position for position, node in enumerate(given)}
+        order = topological(outputs, given=known)
+        self._given: list[tuple[int, int]] = []
         slots: dict[Expr, int] = {}
         self._initial: list[Any] = [None]
         self._inputs: list[tuple[int, str]] = []
@@ -37,6 +41,9 @@ class Plan:
             slot = len(self._initial)
             slots[node] = slot
             self._initial.append(node.value)
+            if node in known:
+                self._given.append((slot, known[node]))
+                continue
             if node.value is not None or node.op is CONST:
                 continue
             if node.op is INPUT:
@@ -67,8 +74,16 @@ class Plan:
                 Problem("GC303", msg, hint="use smaller shapes", exit_code=ExitCode.CANNOT_RUN)
             )
 
-    def __call__(self, inputs: Mapping[str, Array], disturb: Disturb | None = None) -> list[Array]:
+    def __call__(
+        self,
+        inputs: Mapping[str, Array],
+        disturb: Disturb | None = None,
+        *,
+        given: Sequence[Array] = (),
+    ) -> list[Array]:
         """Run it. The results may share memory with the inputs.
+
+        `given` are the values of the nodes that were declared given, in the same order.
 
         `disturb(value, terms)` is applied to every kernel's result (to study rounding), and to the arguments
         of kernels that round on the way to it, as a sum of so many terms does.
@@ -76,6 +91,8 @@ class Plan:
         values = self._initial.copy()
         for slot, name in self._inputs:
             values[slot] = inputs[name]
+        for slot, position in self._given:
+            values[slot] = given[position]
         with np.errstate(all="ignore"):
             _run(self._steps, values, disturb)
         return [np.asarray(values[slot]) for slot in self._outputs]

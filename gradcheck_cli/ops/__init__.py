@@ -7,6 +7,7 @@ from gradcheck_cli.ops import (  # noqa: F401
     choice,
     classification,
     compare,
+    convolution,
     create,
     cumulative,
     diagonal,

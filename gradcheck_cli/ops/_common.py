@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ DOMAINS: dict[str, tuple[float | None, float | None]] = {
 
 special = _Lazy("scipy.special")
 linalg = _Lazy("scipy.linalg")
+sparse = _Lazy("scipy.sparse")
 
 
 def register(schema: str, **fields: Any) -> Op:
@@ -210,6 +212,21 @@ def as_tensor(g: Expr, like: Expr) -> Expr:
     return g if g.value is None else t.full_like(like, g)
 
 
+def reducing(ufunc: np.ufunc) -> Callable[[Expr], Any]:
+    """prepare: the ufunc's own reduction, dims counted from the back so that leading ones don't matter."""
+
+    def prepare(node: Expr) -> Any:
+        x = node.inputs[0]
+        attributes = node.attributes
+        if not x.dtype.is_floating or attributes.get("dtype") is not None or not x.elements:
+            return None
+        dims = tuple(d - x.ndim for d in dims_of(attributes.get("dim"), x.ndim))
+        axis = None if len(dims) == x.ndim else dims[0] if len(dims) == 1 else dims
+        return partial(ufunc.reduce, axis=axis, keepdims=bool(attributes.get("keepdim")))
+
+    return prepare
+
+
 def require_floating(x: Expr, name: str) -> None:
     """Refuse integers and masks where PyTorch does. Raises Invalid (GC016)."""
     if x.dtype.kind not in "fz":
@@ -227,6 +244,7 @@ def unary(
     floating: bool = True,
     analytic: bool = True,
     infer: Callable[..., Type] | None = None,
+    ufunc: Any = None,
     **fields: Any,
 ) -> Op:
     """A function of one number applied to every element.
@@ -238,6 +256,7 @@ def unary(
         doc=doc,
         infer=infer or (elementwise_floating if floating else elementwise),
         kernel=typed(kernel, floating=True) if floating else kernel,
+        ufunc=ufunc or (kernel if isinstance(kernel, np.ufunc) else None),
         vjp=vjp,
         analytic=analytic,
         elementwise=True,

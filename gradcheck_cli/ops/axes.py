@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,20 @@ def _transpose(x: Expr, dim0: int, dim1: int) -> Type:
     return Type(tuple(shape), x.dtype)
 
 
+def _swapping(node: Expr) -> Any:
+    if not node.ndim:
+        return None
+    one, other = (dim_of(node.attributes[d], node.ndim) - node.ndim for d in ("dim0", "dim1"))
+    return lambda x: x.swapaxes(one, other)
+
+
 register(
     "transpose(Tensor input, int dim0, int dim1)",
     doc="Two dimensions swapped.",
     infer=_transpose,
     kernel=lambda x, dim0, dim1: np.swapaxes(x, dim0, dim1) if np.ndim(x) else x,
+    prepare=lambda node: _swapping(node),
+    leading=lambda node: min(dim_of(node.attributes[d], node.ndim) for d in ("dim0", "dim1")),
     vjp=lambda g, out, x, dim0, dim1: g.transpose(dim0, dim1) if x.ndim else g,
     method=True,
     analytic=True,
@@ -121,6 +131,7 @@ TRANSPOSED = register(
     doc="The dimensions in reverse order.",
     infer=lambda x: Type(x.shape[::-1], x.dtype),
     kernel=np.transpose,
+    prepare=lambda node: operator.attrgetter("T"),
     vjp=lambda g, out, x: g.T if x.ndim else g,
     attribute="T",
     analytic=True,
@@ -136,6 +147,7 @@ MATRICES_TRANSPOSED = register(
     doc="The last two dimensions swapped.",
     infer=_matrices,
     kernel=lambda x: np.swapaxes(x, -1, -2) if np.ndim(x) else x,
+    leading=lambda node: max(0, node.ndim - 2),
     vjp=lambda g, out, x: g.mT if x.ndim else g,
     attribute="mT",
     analytic=True,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.dtypes import pyfloat, pyint
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
     broadcast,
@@ -30,6 +31,7 @@ register(
     doc="The larger of two, element by element; NaN wins.",
     infer=elementwise,
     kernel=typed(np.maximum),
+    ufunc=np.maximum,
     vjp=lambda g, out, x, y: (_extreme(g, x < y, x.eq(y)), _extreme(g, x > y, x.eq(y))),
     kink=lambda x, y: (x - y,),
     convention=_TIE,
@@ -45,6 +47,7 @@ register(
     doc="The smaller of two, element by element; NaN wins.",
     infer=elementwise,
     kernel=typed(np.minimum),
+    ufunc=np.minimum,
     vjp=lambda g, out, x, y: (_extreme(g, x > y, x.eq(y)), _extreme(g, x < y, x.eq(y))),
     kink=lambda x, y: (x - y,),
     convention=_TIE,
@@ -56,6 +59,7 @@ register(
     doc="The larger of two, element by element; NaN loses.",
     infer=elementwise,
     kernel=typed(np.fmax),
+    ufunc=np.fmax,
     vjp=lambda g, out, x, y: (
         t.where((x >= y) | y.isnan(), g, 0.0),
         t.where((x >= y) | y.isnan(), 0.0, g),
@@ -69,6 +73,7 @@ register(
     doc="The smaller of two, element by element; NaN loses.",
     infer=elementwise,
     kernel=typed(np.fmin),
+    ufunc=np.fmin,
     vjp=lambda g, out, x, y: (
         t.where((x <= y) | y.isnan(), g, 0.0),
         t.where((x <= y) | y.isnan(), 0.0, g),
@@ -168,6 +173,10 @@ register(
     doc="The first value where the mask is True, the second elsewhere.",
     infer=_where_type,
     kernel=lambda condition, x, y: np.where(condition, *common(x, y)),
+    broadcasts=True,
+    prepare=lambda node: (
+        np.where if all(x.dtype in (node.dtype, pyfloat, pyint) for x in node.inputs[1:]) else None
+    ),
     vjp=lambda g, out, condition, x, y: (
         None,
         t.where(condition, g, 0.0),

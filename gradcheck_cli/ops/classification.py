@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Op, Sample, Type, make, t
-from gradcheck_cli.ops._common import register, require_floating, typed
+from gradcheck_cli.ops._common import as_tensor, register, require_floating, typed
 from gradcheck_cli.ops.index import within
 from gradcheck_cli.ops.loss import (
     Losses,
@@ -17,6 +17,7 @@ from gradcheck_cli.ops.loss import (
     register_loss,
     same_shape,
 )
+from gradcheck_cli.ops.nn import exponentials, log_softmax
 from gradcheck_cli.schema import Invalid
 
 
@@ -195,6 +196,10 @@ def _cross_entropy(
             raise Invalid("GC016", msg, "use target.double(), or indices without a class dimension")
         return _probability_losses(input, target, weight, ignore_index, label_smoothing)
     _check_classes("cross_entropy", input, target, weight)
+    if weight is None and not label_smoothing:
+        plain = {"ignore_index": ignore_index, "reduction": "none"}
+        losses: Expr = make(CROSS_ENTROPY, (input, target), plain)
+        return losses, t.ne(target, ignore_index).sum()
     log_p = t.log_softmax(input, _class_dim(input.ndim))
     return _index_losses("cross_entropy", log_p, target, weight, ignore_index, label_smoothing)
 
@@ -233,6 +238,68 @@ register_loss(
         w=In((3,), 0.5, 2.0),
     ),
     Sample("F.cross_entropy(x, p, reduction='none')", x=(3,), p=In((3,), 0.1, 1.0)),
+)
+
+
+def _places(target: Expr, ignore_index: int, dim: int) -> tuple[Expr, Expr]:
+    """The mask of targets that count, and each one's class along `dim`, 0 for those that don't."""
+    kept: Expr = t.ne(target, ignore_index)
+    classes: Expr = t.where(kept, target, 0)
+    return kept, (classes if classes.dtype.name == "int64" else classes.long()).unsqueeze(dim)
+
+
+def _entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    return _nll(log_softmax(x, _class_dim(np.ndim(x)), None), target, ignore_index, reduction)
+
+
+def _entropy_vjp(
+    g: Expr, out: Expr, x: Expr, target: Expr, ignore_index: int, reduction: str
+) -> tuple[Expr, None]:
+    """Bishop, Pattern Recognition and Machine Learning, equation 4.109: softmax less the one-hot target."""
+    dim = _class_dim(x.ndim)
+    kept, classes = _places(target, ignore_index, dim)
+    each = t.where(kept, as_tensor(g, out), 0.0).unsqueeze(dim)
+    return (each * t.softmax(x, dim)).scatter_add(dim, classes, -each), None
+
+
+def _fused_entropy(x: Expr, target: Expr, ignore_index: int, reduction: str) -> Expr | None:
+    if 0 in x.shape:
+        return None
+    dim = _class_dim(x.ndim)
+    kept, classes = _places(target, ignore_index, dim)
+    kept = kept.unsqueeze(dim)
+    shifted, _, total = exponentials(x, dim, None)
+    return t.where(kept, total.log() - shifted.gather(dim, classes), 0.0).squeeze(dim)  # type: ignore[no-any-return]
+
+
+CROSS_ENTROPY: Op = register(
+    "cross_entropy.none(Tensor input, Tensor target, *, int ignore_index=-100, str reduction)",
+    doc="cross_entropy of class indices, without weight, smoothing and reduction.",
+    infer=lambda input, target, ignore_index, reduction: Type(target.shape, input.dtype),
+    kernel=_entropy,
+    vjp=_entropy_vjp,
+    fused=_fused_entropy,
+    define=lambda input, target, ignore_index, reduction: make(
+        NLL,
+        (t.log_softmax(input, _class_dim(input.ndim)), target),
+        {"ignore_index": ignore_index, "reduction": reduction},
+    ),
+    on=("F",),
+    analytic=True,
+    samples=(
+        Sample(
+            "F.cross_entropy(x, i, reduction='none')",
+            x=(4, 3),
+            i=In(value=[2, -100, 0, 2], dtype="int64"),
+        ),
+        Sample("F.cross_entropy(x, i, reduction='none')", x=(3,), i=In(value=1, dtype="int64")),
+        Sample(
+            "F.cross_entropy(x, i, ignore_index=0, reduction='none')",
+            x=(2, 3, 2),
+            i=In((2, 2), dtype="int64", high=3),
+        ),
+        Sample("F.cross_entropy(x, i, reduction='none')", x=(5, 3), i=In((5,), 0, 3, "uint8")),
+    ),
 )
 
 

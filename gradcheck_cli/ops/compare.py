@@ -44,6 +44,7 @@ def _comparison(
         doc=doc,
         infer=elementwise_bool,
         kernel=kernel,
+        ufunc=ufunc,
         scalar=scalar,
         aliases=aliases,
         infix=symbol,
@@ -96,6 +97,7 @@ for _name, _logic, _doc in (
         doc=_doc,
         infer=elementwise_bool,
         kernel=typed(_logic),
+        ufunc=_logic,
         elementwise=True,
         samples=(
             Sample(f"torch.{_name}(m, n)", m=_MASK, n=_INTEGERS),
@@ -137,6 +139,8 @@ for _name, _symbol, _bits, _scalar, _doc in (
         doc=_doc,
         infer=_bitwise(_name, _symbol),
         kernel=typed(_bits),
+        ufunc=_bits,
+        broadcasts=True,
         scalar=_scalar,
         infix=_symbol,
         samples=(
@@ -152,6 +156,8 @@ register(
     doc="The inverse of a mask, or of every bit.",
     infer=_bitwise("bitwise_not", "~"),
     kernel=np.bitwise_not,
+    ufunc=np.bitwise_not,
+    broadcasts=True,
     # Python's ~ on True is deprecated; with + it is the integer 1 first.
     scalar=lambda x: operator.invert(+x),
     infix="~",

@@ -23,6 +23,14 @@ def _along(x: Any, dim: int, dtype: DType | None, accumulate: Any) -> Any:
     return accumulate(values, axis=dim) if np.ndim(values) else values
 
 
+def _accumulating(node: Expr, ufunc: np.ufunc) -> Any:
+    (x,) = node.inputs
+    if not x.ndim or x.dtype is not node.dtype:
+        return None
+    axis = dim_of(node.attributes["dim"], x.ndim) - x.ndim
+    return lambda x: ufunc.accumulate(x, axis)
+
+
 def _cumsum_vjp(g: Expr, out: Expr, x: Expr, dim: int, dtype: DType | None) -> Expr:
     """Every element is in the sums from its place on: a running sum from the end."""
     return cast_back(moved(g, lambda: g.flip((dim,)).cumsum(dim).flip((dim,))), x)
@@ -56,6 +64,8 @@ register(
     doc="Running sum along a dimension.",
     infer=_running,
     kernel=lambda x, dim, dtype: _along(x, dim, dtype, np.cumsum),
+    prepare=lambda node: _accumulating(node, np.add),
+    leading=lambda node: dim_of(node.attributes["dim"], node.ndim),
     vjp=_cumsum_vjp,
     method=True,
     analytic=True,
@@ -73,6 +83,8 @@ register(
     doc="Running product along a dimension.",
     infer=_running,
     kernel=lambda x, dim, dtype: _along(x, dim, dtype, np.cumprod),
+    prepare=lambda node: _accumulating(node, np.multiply),
+    leading=lambda node: dim_of(node.attributes["dim"], node.ndim),
     vjp=_cumprod_vjp,
     method=True,
     analytic=True,

@@ -60,6 +60,7 @@ register(
     scalar=lambda x, y, alpha: x + y if alpha == 1 else x + alpha * y,
     infix="+",
     analytic=True,
+    ufunc=lambda node: np.add if node.attributes["alpha"] == 1 else None,
     elementwise=True,
     samples=(
         Sample("torch.add(x, y, alpha=2.5)", x=(2, 3), y=(3,)),
@@ -78,6 +79,7 @@ register(
     aliases=("subtract",),
     infix="-",
     analytic=True,
+    ufunc=lambda node: np.subtract if node.attributes["alpha"] == 1 else None,
     elementwise=True,
     samples=(
         Sample("torch.sub(x, y, alpha=3)", x=(2, 3), y=(2, 1)),
@@ -106,6 +108,7 @@ register(
     aliases=("multiply",),
     infix="*",
     analytic=True,
+    ufunc=np.multiply,
     elementwise=True,
     samples=(
         Sample("x * 3", x=(2, 2)),
@@ -133,6 +136,7 @@ register(
     aliases=("divide", "true_divide"),
     infix="/",
     analytic=True,
+    ufunc=np.true_divide,
     elementwise=True,
     domain="positive",
     samples=(
@@ -356,6 +360,7 @@ register(
     aliases=("negative",),
     infix="-",
     analytic=True,
+    ufunc=np.negative,
     elementwise=True,
     samples=(Sample("-x", x=(2, 3)), Sample("-n", n=In((4,), dtype="int64", low=-3, high=4))),
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
-from gradcheck_cli.ops._common import dim_of, dims_of, reduced, register, restore
+from gradcheck_cli.ops._common import dim_of, dims_of, reduced, reducing, register, restore
 from gradcheck_cli.schema import Invalid
 
 Dims = Sequence[int] | None
@@ -70,7 +70,7 @@ _UINT8 = In((2, 3), dtype="uint8", low=0, high=5)
 _TIED = In(value=[[1.0, 3.0, 3.0], [3.0, -2.0, 0.0]])
 
 
-def _register_over_dims(name: str, kernel: Any, what: str, sign: int) -> None:
+def _register_over_dims(name: str, kernel: Any, ufunc: np.ufunc, what: str, sign: int) -> None:
     def infer(x: Expr, dim: Dims, *, keepdim: bool) -> Type:
         dims = dims_of(dim, x.ndim)
         _check(x, dims, name)
@@ -81,6 +81,8 @@ def _register_over_dims(name: str, kernel: Any, what: str, sign: int) -> None:
         doc=f"The {what} elements.",
         infer=infer,
         kernel=lambda x, dim, keepdim: kernel(x, axis=dims_of(dim, np.ndim(x)), keepdims=keepdim),
+        reduction=ufunc,
+        prepare=reducing(ufunc),
         vjp=_shared,
         method=True,
         kink=lambda x, dim, keepdim: _gaps(x, dim, sign),
@@ -98,7 +100,7 @@ def _register_over_dims(name: str, kernel: Any, what: str, sign: int) -> None:
     )
 
 
-def _register_max(name: str, kernel: Any, what: str, sign: int) -> None:
+def _register_max(name: str, kernel: Any, ufunc: np.ufunc, what: str, sign: int) -> None:
     def infer(x: Expr) -> Type:
         _check(x, range(x.ndim), name)
         return Type((), x.dtype)
@@ -108,6 +110,8 @@ def _register_max(name: str, kernel: Any, what: str, sign: int) -> None:
         doc=f"The {what} element.",
         infer=infer,
         kernel=kernel,
+        reduction=ufunc,
+        prepare=reducing(ufunc),
         vjp=_shared_by_all,
         method=True,
         kink=lambda x: _gaps(x, None, sign),
@@ -194,10 +198,10 @@ def _register_arg(name: str, kernel: Any, what: str, sign: int) -> None:
     )
 
 
-_register_over_dims("amax", np.max, "largest", 1)
-_register_over_dims("amin", np.min, "smallest", -1)
-_register_max("max", np.max, "largest", 1)
-_register_max("min", np.min, "smallest", -1)
+_register_over_dims("amax", np.max, np.maximum, "largest", 1)
+_register_over_dims("amin", np.min, np.minimum, "smallest", -1)
+_register_max("max", np.max, np.maximum, "largest", 1)
+_register_max("min", np.min, np.minimum, "smallest", -1)
 _register_arg("argmax", np.argmax, "largest", 1)
 _register_arg("argmin", np.argmin, "smallest", -1)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, register
+from gradcheck_cli.ops.accumulate import add_at
 from gradcheck_cli.ops.index import resized, within, writable
 from gradcheck_cli.schema import Invalid
 
@@ -64,11 +65,48 @@ def _take(x: Any, index: Any, dim: int) -> Any:
     return whole[_grid(whole, dim, np.atleast_1d(index))].reshape(index.shape)
 
 
+def _rows(node: Expr) -> int:
+    """Over how many leading dims all tensors go side by side."""
+    dim = dim_of(node.attributes["dim"], node.ndim)
+    leads = {x.shape[:dim] for x in (node, *node.inputs)}
+    return dim if len(leads) == 1 else 0
+
+
+def _one_a_row(node: Expr) -> bool:
+    """Whether the index names one place in each row of a matrix."""
+    return node.ndim == 2 and _rows(node) == 1 and node.inputs[1].shape[1] == 1
+
+
+def _taking_one(node: Expr) -> Any:
+    if not _one_a_row(node):
+        return None
+    size = node.inputs[0].shape[1]
+    return lambda x, index: x[
+        np.arange(len(x))[:, None], within(index, size, 1, negative=False)
+    ]
+
+
+def _adding_one(node: Expr) -> Any:
+    """With one place in each row, none is added to twice: no need for the unbuffered `np.add.at`."""
+    if not _one_a_row(node) or node.inputs[2].shape[1] != 1:
+        return None
+    size = node.inputs[0].shape[1]
+
+    def into(x: Any, index: Any, src: Any, out: Any) -> None:
+        if out is not x:
+            np.copyto(out, x)
+        out[np.arange(len(out))[:, None], within(index, size, 1, negative=False)] += src
+
+    return into
+
+
 register(
     "gather(Tensor input, int dim, Tensor index, *, bool sparse_grad=False)",
     doc="Along a dimension, the elements at the places that an index tensor names.",
     infer=_gather,
     kernel=lambda x, index, dim, sparse_grad: _take(x, index, dim),
+    prepare=lambda node: _taking_one(node),
+    leading=lambda node: _rows(node),
     vjp=lambda g, out, x, index, dim, sparse_grad: (
         t.zeros_like(x).scatter_add(dim, index, as_tensor(g, out)),
         None,
@@ -107,7 +145,7 @@ def _put(x: Any, index: Any, src: Any, dim: int, *, add: bool = False) -> Any:
     if np.ndim(src):
         src = src[tuple(slice(size) for size in index.shape)]
     if add:
-        np.add.at(whole, key, src)
+        add_at(whole, key, src)
     else:
         whole[key] = src
     return whole.reshape(out.shape)
@@ -169,6 +207,8 @@ register(
     doc="The input with the elements of src added at the places that an index tensor names.",
     infer=lambda x, index, src, dim: _scatter("scatter_add", x, index, src, dim),
     kernel=lambda x, index, src, dim: _put(x, index, src, dim, add=True),
+    into=lambda node: _adding_one(node),
+    leading=lambda node: _rows(node),
     vjp=lambda g, out, x, index, src, dim: (
         g,
         None,
@@ -249,7 +289,11 @@ def _index_add(x: Expr, index: Expr, source: Expr, *, dim: int, alpha: Any) -> T
 def _add_slices(x: Any, index: Any, source: Any, dim: int, alpha: Any) -> Any:
     out = writable(x, source)
     whole = np.atleast_1d(out)
-    np.add.at(whole, _vector(whole, index, dim), np.atleast_1d(_times(source, alpha)))
+    d = dim % whole.ndim
+    *_, places = _vector(whole, index, d)
+    lead = np.ogrid[tuple(slice(size) for size in whole.shape[:d])] if d else ()
+    key = (*(k[..., None] for k in lead), places)
+    add_at(whole, key, np.atleast_1d(_times(source, alpha)))
     return whole.reshape(out.shape)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, make, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, expands, register
+from gradcheck_cli.ops.accumulate import add_at
 from gradcheck_cli.schema import Invalid
 
 _NO_MASKS = (
@@ -75,9 +76,9 @@ def along(dim: int, item: Any) -> tuple[Any, ...]:
 
 
 def writable(x: Any, *sources: Any) -> Any:
-    """A copy of `x` to write into, complex where a source is (complex-step differentiation)."""
+    """A contiguous copy of `x` to write into, complex where a source is (complex-step differentiation)."""
     complex_ = any(np.iscomplexobj(source) for source in sources)
-    return np.array(x, dtype=np.result_type(x, np.complex64) if complex_ else None)
+    return np.array(x, dtype=np.result_type(x, np.complex64) if complex_ else None, order="C")
 
 
 def _fits(x: Expr, src: Expr, wanted: Shape) -> Type:
@@ -356,7 +357,7 @@ def _put_at(x: Any, *rest: Any, accumulate: bool) -> Any:
     out = writable(x, values)
     key = checked(x, tuple(indices))
     if accumulate:
-        np.add.at(out, key, values)
+        add_at(out, key, values)
     else:
         out[key] = values
     return out

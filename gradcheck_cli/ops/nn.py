@@ -42,7 +42,7 @@ def _softmax(x: Any, dim: int, dtype: Any) -> Any:
     return exp / _total(exp, dim)
 
 
-def _log_softmax(x: Any, dim: int, dtype: Any) -> Any:
+def log_softmax(x: Any, dim: int, dtype: Any) -> Any:
     shifted = _shifted(x, dim, dtype)
     return shifted - np.log(_total(np.exp(shifted), dim))
 
@@ -70,6 +70,28 @@ def _log_softmax_definition(input: Expr, dim: int, dtype: Any) -> Expr:
     return x - log_total
 
 
+def exponentials(x: Expr, dim: int, dtype: Any) -> tuple[Expr, Expr, Expr]:
+    """What is left of `x` beside its maximum, the exponentials, and their sum."""
+    x = x if dtype is None else x.to(dtype)
+    shifted = x - x.amax((dim,), keepdim=True)
+    exp = shifted.exp()
+    return shifted, exp, exp.sum((dim,), keepdim=True)
+
+
+def _fused_softmax(x: Expr, dim: int, dtype: Any) -> Expr | None:
+    if not x.ndim or 0 in x.shape:
+        return None
+    _, exp, total = exponentials(x, dim, dtype)
+    return exp * (1.0 / total)
+
+
+def _fused_log_softmax(x: Expr, dim: int, dtype: Any) -> Expr | None:
+    if not x.ndim or 0 in x.shape:
+        return None
+    shifted, _, total = exponentials(x, dim, dtype)
+    return shifted - total.log()
+
+
 def _softmax_samples(name: str) -> tuple[Sample, ...]:
     return (
         Sample(f"F.{name}(x, 1)", x=(3, 4)),
@@ -87,6 +109,7 @@ register(
     doc="Exponentials divided by their sum along a dimension: positive numbers that add up to 1.",
     infer=_softmax_type,
     kernel=_softmax,
+    fused=_fused_softmax,
     vjp=_softmax_vjp,
     define=_softmax_definition,
     on=("torch", "Tensor", "F"),
@@ -103,7 +126,8 @@ register(
     "log_softmax(Tensor input, int dim, *, dtype? dtype=None)",
     doc="Logarithm of softmax, computed without leaving the range of numbers.",
     infer=_softmax_type,
-    kernel=_log_softmax,
+    kernel=log_softmax,
+    fused=_fused_log_softmax,
     vjp=_log_softmax_vjp,
     define=_log_softmax_definition,
     on=("torch", "Tensor", "F"),

@@ -120,6 +120,9 @@ LAYER_NORM: Op = register(
     vjp=lambda g, out, x, normalized_shape, eps: _standardized_vjp(
         g, out, x, _last(normalized_shape), eps
     ),
+    fused=lambda input, normalized_shape, eps: _standardized_definition(
+        input, _last(normalized_shape), eps
+    ),
     define=lambda input, normalized_shape, eps: _standardized_definition(
         input, _last(normalized_shape), eps
     ),
@@ -173,6 +176,9 @@ RMS_NORM: Op = register(
         x / np.sqrt(_mean(x * x, _last(normalized_shape)) + eps)
     ),
     vjp=_rms_norm_vjp,
+    fused=lambda input, normalized_shape, eps: (
+        input * (input.square().mean(_last(normalized_shape), keepdim=True) + eps).rsqrt()
+    ),
     define=lambda input, normalized_shape, eps: (
         input * (input.square().mean(_last(normalized_shape), keepdim=True) + eps).rsqrt()
     ),
@@ -289,6 +295,9 @@ BATCH_NORM: Op = register(
         _standardized_vjp(g, out, x, _batch_dims(x.ndim), eps),
         None,
         None,
+    ),
+    fused=lambda input, mean, var, training, eps: _standardized_definition(
+        input, _batch_dims(input.ndim), eps
     ),
     define=lambda input, mean, var, training, eps: _standardized_definition(
         input, _batch_dims(input.ndim), eps

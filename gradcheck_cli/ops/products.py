@@ -97,12 +97,21 @@ def _matmul_vjp(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Any, Any]:
     return g @ y.mT, x.mT @ g
 
 
+def _batch_dims(node: Expr) -> int:
+    """How many leading dims number products that are independent."""
+    x, y = node.inputs
+    batch = node.shape[:-2]
+    return len(batch) if x.shape[:-2] == batch == y.shape[:-2] else 0
+
+
 register(
     "matmul(Tensor input, Tensor other)",
     doc="Matrix product; vectors and batches of matrices as well, `x @ y`.",
     infer=_matmul,
     cubic=True,
     kernel=np.matmul,
+    prepare=lambda node: np.matmul,
+    leading=lambda node: _batch_dims(node),
     vjp=_matmul_vjp,
     also=("torch.linalg.matmul",),
     infix="@",

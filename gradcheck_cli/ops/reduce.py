@@ -18,6 +18,7 @@ from gradcheck_cli.ops._common import (
     dims_of,
     reduced,
     register,
+    reducing,
     require_floating,
     restore,
 )
@@ -57,6 +58,8 @@ register(
         widened(x, dtype), axis=dims_of(dim, np.ndim(x)), keepdims=keepdim
     ),
     vjp=lambda g, out, x, dim, keepdim, dtype: cast_back(restore(g, x, dim, keepdim=keepdim), x),
+    reduction=np.add,
+    prepare=reducing(np.add),
     method=True,
     analytic=True,
     samples=(
@@ -135,6 +138,7 @@ register(
     vjp=lambda g, out, x, dim, keepdim, dtype: cast_back(
         restore(g / count_of(x, dim), x, dim, keepdim=keepdim), x
     ),
+    fused=lambda x, dim, keepdim, dtype: x.sum(dim, keepdim, dtype=dtype) / count_of(x, dim),
     method=True,
     analytic=True,
     samples=(
@@ -192,6 +196,21 @@ def _slope(x: Expr, dim: Dims, correction: Any) -> Expr:
     return (x - mean) / freedom
 
 
+def _fused_spread(*, root: bool) -> Any:
+    """The two passes in operators that run in blocks."""
+
+    def fused(x: Expr, dim: Dims, correction: Any, keepdim: bool) -> Expr | None:
+        freedom = count_of(x, dim) - (1 if correction is None else correction)
+        assert freedom.value is not None
+        if freedom.value <= 0 or x.ndim == 0:
+            return None
+        deviation = x - _mean_for(x, dim)
+        var: Expr = (deviation * deviation).sum(dim, keepdim) / freedom
+        return var.sqrt() if root else var
+
+    return fused
+
+
 def _spread_samples(name: str) -> tuple[Sample, ...]:
     return (
         Sample(f"x.{name}()", x=(3, 4)),
@@ -215,6 +234,7 @@ for _name, _kernel, _vjp, _what in (
         infer=_spread,
         kernel=_kernel,
         vjp=_vjp,
+        fused=_fused_spread(root=_name == "std"),
         method=True,
         analytic=True,
         kink=None if _name == "var" else lambda x, dim, correction, keepdim: (x.var(dim),),
@@ -290,6 +310,15 @@ def _logsumexp_kernel(x: Any, dim: Sequence[int], keepdim: bool) -> Any:
     return out if keepdim else np.squeeze(out, axis=dims)
 
 
+def _fused_logsumexp(x: Expr, dim: Sequence[int], keepdim: bool) -> Expr | None:
+    if not x.dtype.is_floating or 0 in x.shape or not x.ndim:
+        return None
+    largest: Expr = x.amax(dim, keepdim=True)
+    finite = t.where(largest.isfinite(), largest, 0.0)
+    out: Expr = (x - finite).exp().sum(dim, keepdim=True).log() + finite
+    return out if keepdim else out.reshape(over(x, dim, keepdim=False))
+
+
 register(
     "logsumexp(Tensor input, int[] dim, bool keepdim=False)",
     doc="Logarithm of the sum of exponentials.",
@@ -298,6 +327,7 @@ register(
     vjp=lambda g, out, x, dim, keepdim: (
         restore(g, x, dim, keepdim=keepdim) * (x - restore(out, x, dim, keepdim=keepdim)).exp()
     ),
+    fused=_fused_logsumexp,
     also=("torch.special.logsumexp",),
     method=True,
     analytic=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,11 +77,20 @@ def _flip(x: Expr, dims: Sequence[int]) -> Type:
     return Type(x.shape, x.dtype)
 
 
+def _backwards(node: Expr) -> tuple[Any, ...]:
+    """The subscript that reverses dims, counted from the back."""
+    dims = distinct(node.attributes["dims"], node.ndim)
+    first = min(dims, default=node.ndim)
+    return (..., *(slice(None, None, -1 if d in dims else 1) for d in range(first, node.ndim)))
+
+
 register(
     "flip(Tensor input, int[]... dims)",
     doc="In reverse order along dimensions.",
     infer=_flip,
     kernel=lambda x, dims: np.flip(x, dims) if np.ndim(x) else x,
+    prepare=lambda node: operator.itemgetter(_backwards(node)),
+    leading=lambda node: min(distinct(node.attributes["dims"], node.ndim), default=node.ndim),
     vjp=lambda g, out, x, dims: moved(g, lambda: g.flip(dims)),
     method=True,
     analytic=True,

@@ -6,12 +6,13 @@ Dimensions in another order are in `axes.py`, joining and splitting in `join.py`
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.graph import Expr, Sample, Shape, Type, const, size_of
+from gradcheck_cli.graph import Expr, Sample, Shape, Type, concrete, const, size_of
 from gradcheck_cli.ops._common import broadcast, dim_of, distinct, moved, register, shape_of, sizes
 from gradcheck_cli.schema import Invalid
 
@@ -85,11 +86,27 @@ def filled_in(elements: int, shape: Sequence[int], of: Shape) -> Shape:
     return tuple(elements // known if size == -1 else size for size in shape)
 
 
+def _unchanged(node: Expr) -> int:
+    """How many leading dims reshape() leaves as they are."""
+    pairs = zip(node.inputs[0].shape, node.shape, strict=False)
+    return next((d for d, (a, b) in enumerate(pairs) if a != b), min(node.inputs[0].ndim, node.ndim))
+
+
+def _reshaping(node: Expr) -> Any:
+    same = _unchanged(node) if node.elements else 0
+    behind, shape = node.inputs[0].ndim - same, node.shape[same:]
+    if not same:
+        return lambda x: x.reshape(shape)
+    return lambda x: x.reshape(x.shape[: x.ndim - behind] + shape)
+
+
 register(
     "reshape(Tensor input, size shape)",
     doc="The same elements in another shape.",
     infer=lambda x, shape: Type(filled_in(x.elements, sizes(shape), x.shape), x.dtype),
     kernel=lambda x, shape: np.reshape(x, shape),
+    prepare=lambda node: _reshaping(node),
+    leading=lambda node: _unchanged(node),
     vjp=lambda g, out, x, shape: moved(g, lambda: g.reshape(shape_of(x))),
     method=True,
     analytic=True,
@@ -214,11 +231,30 @@ def _squeezed(shape: Shape, dim: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(d for d in named if shape and shape[d] == 1)
 
 
+def _dropped(node: Expr) -> tuple[int, ...]:
+    return _squeezed(node.inputs[0].shape, concrete(node.attrs)["dim"])
+
+
+def _without(node: Expr) -> tuple[Any, ...]:
+    """The subscript that drops dims, counted from the back."""
+    dropped, ndim = _dropped(node), node.inputs[0].ndim
+    first = min(dropped, default=ndim)
+    return (..., *(0 if d in dropped else slice(None) for d in range(first, ndim)))
+
+
+def _with_one(node: Expr) -> tuple[Any, ...]:
+    """The subscript that puts a new dim in, counted from the back."""
+    after = node.inputs[0].ndim - _unsqueezed(node.attributes["dim"], node.inputs[0].ndim)
+    return (..., None, *(slice(None),) * after)
+
+
 register(
     "squeeze(Tensor input, int[]... dim=None)",
     doc="Without the dimensions of size 1: all of them, or those named.",
     infer=_squeeze,
     kernel=lambda x, dim: np.squeeze(x, axis=_squeezed(np.shape(x), dim)),
+    prepare=lambda node: operator.itemgetter(_without(node)),
+    leading=lambda node: min(_dropped(node), default=node.ndim),
     vjp=lambda g, out, x, dim: moved(g, lambda: g.reshape(shape_of(x))),
     method=True,
     analytic=True,
@@ -245,6 +281,8 @@ register(
         (*x.shape[: (d := _unsqueezed(dim, x.ndim))], 1, *x.shape[d:]), x.dtype
     ),
     kernel=lambda x, dim: np.expand_dims(x, dim),
+    prepare=lambda node: operator.itemgetter(_with_one(node)),
+    leading=lambda node: _unsqueezed(node.attributes["dim"], node.ndim - 1),
     vjp=lambda g, out, x, dim: g.squeeze(_unsqueezed(dim, x.ndim)),
     method=True,
     analytic=True,

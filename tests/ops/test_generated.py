@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ import torch
 import gradcheck_cli.ops  # noqa: F401  -- fills the table
 from gradcheck_cli import dtypes
 from gradcheck_cli.calculus.differentiate import differentiate
+from gradcheck_cli.engine import blocks, fuse
 from gradcheck_cli.engine.plan import Plan
+from gradcheck_cli.engine.program import Program
 from gradcheck_cli.errors import GradcheckError, Source
 from gradcheck_cli.graph import TABLE, Expr, In, Op, Sample, rebuild, topological, variable
 from gradcheck_cli.lang.build import build
@@ -370,6 +374,36 @@ def single_precision(case: Case) -> None:
     assert single.value.dtype == single.expr.dtype.numpy
     expected = single.reference.detach().numpy()
     close(single.value, expected, "value in float32", 2e-4, 2e-5)
+    program_against_plan(single)
+
+
+@contextmanager
+def everything_in_blocks() -> Iterator[None]:
+    """Sizes at which even two numbers are cut into blocks and shared between threads."""
+    with (
+        mock.patch.object(fuse, "BIG", 1),
+        mock.patch.object(blocks, "BLOCK", 24),
+        mock.patch.object(blocks, "WORTH_A_THREAD", 1e-12),
+        mock.patch.object(blocks, "cores", lambda: 2),
+    ):
+        yield
+
+
+def program_against_plan(case: Case) -> None:
+    """The planned forms, straight-line and in blocks, against one kernel after the other."""
+    nodes = [case.expr, *(case.gradient if case.differentiable else ())]
+    values = case.arrays
+    if case.differentiable:
+        values = {**values, COTANGENT: np.asarray(case.upstream, case.expr.dtype.numpy)}
+    expected = Plan(nodes)(values)
+    straight = Program(nodes, list(values))(*values.values())
+    with everything_in_blocks():
+        blocked = Program(nodes, list(values))(*values.values())
+    for what, found in (("straight-line", straight), ("in blocks", blocked)):
+        for node, a, b in zip(nodes, found, expected, strict=True):
+            assert (np.shape(a), np.asarray(a).dtype) == (b.shape, b.dtype), f"{what}: {node}"
+            # Near zero, what is left of terms that cancel is rounding.
+            close(a, b, what, *((1e-10, 1e-11) if case.exact else (1e-4, 1e-5)))
 
 
 ASPECTS: tuple[Callable[[Case], None], ...] = (
@@ -383,6 +417,7 @@ ASPECTS: tuple[Callable[[Case], None], ...] = (
     print_and_parse,
     inputs_with_strides,
     single_precision,
+    program_against_plan,
 )
 SAMPLES = [
     pytest.param(op, sample, id=f"{op.name}-{number}")
