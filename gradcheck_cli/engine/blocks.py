@@ -260,8 +260,8 @@ class _Writer:
             if x not in self._inside or self._uses[x] > 1 or x in self._kept:
                 continue
             dims = reduced_dims(node)
-            whole = len(dims) == x.ndim or (dims == (x.ndim - 1,) and not is_total(node))
-            if whole and ufunc_of(x) is np.multiply and all(
+            rows = dims == (x.ndim - 1,) and not is_total(node) and x.shape[-1] <= 2 * _PIECE
+            if (len(dims) == x.ndim or rows) and ufunc_of(x) is np.multiply and all(
                 arg.shape == x.shape and arg.value is None for arg in x.inputs
             ):
                 found.add(x)
@@ -349,8 +349,8 @@ class _Writer:
         self.seconds += x.elements * _CHEAP
         factors = self._factors(node) if reduction is np.add else None
         if factors is not None:
-            self._space[f"k{number}"] = np.vdot
-            body.append(f"t{position} = t{position} + float(k{number}({', '.join(factors)}))")
+            self._space[f"k{number}"] = _dot
+            body.append(f"t{position} = t{position} + k{number}({', '.join(factors)})")
             self._release(x)
             return
         arg = self._argument(x, node)
@@ -373,6 +373,21 @@ class _Writer:
             self._space[f"r{number}"] = reduction
             body.append(f"r{number}(t{position}, {text}, {_out(reduction)}t{position})")
         self._release(node)
+
+
+# BLAS spreads a dot product of more than 10,000 numbers over threads of its own, beside ours.
+_PIECE = 1 << 12
+
+
+def _dot(a: Array, b: Array) -> float:
+    """The sum of all products, piece by piece."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    even = a.size - a.size % _PIECE
+    total = float(np.vecdot(a[even:], b[even:]))
+    if even:
+        pieces = np.vecdot(a[:even].reshape(-1, _PIECE), b[:even].reshape(-1, _PIECE))
+        total += float(np.add.reduce(pieces))
+    return total
 
 
 def _out(function: Any) -> str:

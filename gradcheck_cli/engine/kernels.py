@@ -58,9 +58,23 @@ def prepared(node: Expr) -> Callable[..., Any]:
         found = node.op.prepare(node)
         if found is not None:
             return found
+    write = writer_of(node)
+    if write is not None:
+        return partial(_written, write, node.shape, node.dtype.numpy)
     assert node.op.kernel is not None
     attributes = concrete(node.attrs)
-    return partial(node.op.kernel, **attributes) if attributes else node.op.kernel
+    kernel = partial(node.op.kernel, **attributes) if attributes else node.op.kernel
+    if node.op.outputs or all(arg.dtype is node.dtype for arg in node.inputs) and node.inputs:
+        return kernel
+    # What a kernel makes of integers depends on the default dtype when it runs; the node's type is fixed.
+    dtype = node.dtype.numpy
+    return lambda *arrays: np.asarray(kernel(*arrays)).astype(dtype, copy=False)
+
+
+def _written(write: Callable[..., Any], shape: Any, dtype: Any, *arrays: Any) -> Any:
+    out = np.empty(shape, dtype)
+    write(*arrays, out)
+    return out
 
 
 def identity_of(reduction: np.ufunc) -> float:

@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
-from gradcheck_cli.graph import CONST, INPUT, Expr, concrete, topological
-from gradcheck_cli.limits import readable_bytes
+from gradcheck_cli.engine.memory import bytes_of, too_large
+from gradcheck_cli.graph import CONST, INPUT, Expr, concrete, rebuild, topological, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gradcheck_cli.engine.program import Program
+
     Disturb = Callable[[Any, float], Any]
 
 Array = npt.NDArray[Any]
+
+# From this many elements on, an array is worth planning for: blocks, all cores, buffers used again.
+_LARGE = 1 << 15
 
 
 class Plan:
     """A graph made ready to run any number of times: a flat list of kernel calls on numbered slots.
 
     Common subexpressions run once (nodes are interned), operators with several outputs once for all
-    of them, and every array is released after its last use.
+    of them, and every array is released after its last use. Where arrays are large, a `Program` runs.
     """
 
     def __init__(
@@ -62,17 +66,13 @@ class Plan:
             attrs = concrete(node.attrs)
             steps.append(_Step(node.op.kernel, args, attrs, results, _terms(node)))
         self._outputs = [slots[node] for node in outputs]
+        self._nodes, self._known = tuple(outputs), tuple(given)
+        self._large = max((node.elements for node in order), default=0) >= _LARGE
+        self._program: Program | None = None
         self._steps = _with_releases(steps, {*self._outputs, 0})
         self.peak_bytes = _peak(self._steps, order, slots)
         if limit is not None and self.peak_bytes > limit:
-            largest = max(order, key=lambda node: node.elements)
-            msg = (
-                f"the check needs about {readable_bytes(self.peak_bytes)} of memory, more than the limit "
-                f"of {readable_bytes(limit)}; its largest array has the shape {largest.shape}"
-            )
-            raise GradcheckError(
-                Problem("GC303", msg, hint="use smaller shapes", exit_code=ExitCode.CANNOT_RUN)
-            )
+            raise too_large(self.peak_bytes, limit, order)
 
     def __call__(
         self,
@@ -88,6 +88,10 @@ class Plan:
         `disturb(value, terms)` is applied to every kernel's result (to study rounding), and to the arguments
         of kernels that round on the way to it, as a sum of so many terms does.
         """
+        if disturb is None and self._large:
+            arrays = [*(inputs[name] for _, name in self._inputs), *given]
+            if not any(np.iscomplexobj(array) for array in arrays):
+                return [np.asarray(result) for result in self._planned()(*arrays)]
         values = self._initial.copy()
         for slot, name in self._inputs:
             values[slot] = inputs[name]
@@ -96,6 +100,24 @@ class Plan:
         with np.errstate(all="ignore"):
             _run(self._steps, values, disturb)
         return [np.asarray(values[slot]) for slot in self._outputs]
+
+    def _planned(self) -> Program:
+        """The same for large arrays, made at the first run that has a use for it."""
+        if self._program is None:
+            # It takes longer to import than most graphs take to run.
+            from gradcheck_cli.engine.program import Program
+
+            names = [f"{_GIVEN}{position}" for position in range(len(self._known))]
+            made: dict[Expr, Expr] = {
+                node: variable(name, node.shape, node.dtype)
+                for node, name in zip(self._known, names, strict=True)
+            }
+            for node in topological(self._nodes, sizes=True, given=made):
+                if node not in made:
+                    made[node] = rebuild(node, made.__getitem__)
+            outputs = [made[node] for node in self._nodes]
+            self._program = Program(outputs, [*(name for _, name in self._inputs), *names])
+        return self._program
 
     def partial(self, inputs: Mapping[str, Array], varying: str) -> Callable[..., Array]:
         """The first output as a function of one input (and `disturb`, as above).
@@ -129,6 +151,10 @@ class Plan:
             return np.asarray(current[target])
 
         return function
+
+
+# How stand-ins for given nodes are named; no input's name has a space.
+_GIVEN = "given "
 
 
 class _Step(NamedTuple):
@@ -188,7 +214,7 @@ def _with_releases(steps: Sequence[_Step], kept: set[int]) -> list[_Step]:
 
 def _peak(steps: Sequence[_Step], order: Sequence[Expr], slots: Mapping[Expr, int]) -> int:
     """An upper estimate of the bytes alive at once: every array owns its memory, views too."""
-    size = {slots[node]: node.elements * node.dtype.numpy.itemsize for node in order}
+    size = {slots[node]: bytes_of(node) for node in order}
     alive = sum(size[slots[node]] for node in order if node.op is INPUT)
     peak = alive
     for step in steps:

@@ -15,6 +15,7 @@ from gradcheck_cli.engine.buffers import Buffers
 from gradcheck_cli.engine.fuse import Region, partition
 from gradcheck_cli.engine.kernels import prepared
 from gradcheck_cli.engine.lower import lower
+from gradcheck_cli.engine.memory import bytes_of, too_large
 from gradcheck_cli.graph import INPUT, Expr, concrete, topological
 
 if TYPE_CHECKING:
@@ -31,14 +32,17 @@ class Program:
     share memory with each other and with the inputs.
     """
 
-    def __init__(self, outputs: Sequence[Expr], names: Sequence[str]) -> None:
+    def __init__(
+        self, outputs: Sequence[Expr], names: Sequence[str], *, limit: int | None = None
+    ) -> None:
         roots = lower(outputs)
         buffers = Buffers()
         order = topological(roots)
         folded = _folded(order)
-        order = [node for node in _reached(roots, folded) if node.value is None]
-        self._sizes: dict[Expr, int] = {}
-        self.scratch_bytes = 0
+        # Nothing below a number that is known needs to run: no `x` for the size of x.
+        done = {*folded, *(node for node in order if node.value is not None)}
+        order = [node for node in topological(roots, given=done) if node not in done]
+        scratch: dict[Expr | Region, int] = {}
         lines: list[str] = []
         space: dict[str, Any] = {}
         variables: dict[Expr, str] = {}
@@ -54,12 +58,12 @@ class Program:
             return variables[node]
 
         joint: dict[Any, str] = {}
-        items = partition([n for n in order if n not in folded], set(roots))
+        items = partition(order, set(roots))
         last = _last_uses(items, roots)
         for item in items:
             if isinstance(item, Region):
                 blocks = Blocks(item, buffers)
-                self.scratch_bytes += blocks.scratch_bytes
+                scratch[item] = blocks.scratch_bytes
                 space[f"r{len(lines)}"] = blocks
                 for node in item.outputs:
                     variables[node] = f"v{len(variables)}"
@@ -85,6 +89,9 @@ class Program:
             gone = [variables[node] for node in last.get(item, ()) if node in variables]
             if gone:
                 lines.append(f"{' = '.join(gone)} = None")
+        self.peak_bytes = _peak(items, last, scratch)
+        if limit is not None and self.peak_bytes > limit:
+            raise too_large(self.peak_bytes, limit, order)
         results = "".join(f"{of(root)}, " for root in roots)
         text = "\n".join(
             [
@@ -93,7 +100,6 @@ class Program:
                 f"    return ({results})",
             ]
         )
-        self.text = text
         # The text is made of numbered names alone; nothing that a user wrote is in it.
         exec(text, space)  # noqa: S102 -- see above
         self._run: Callable[..., tuple[Any, ...]] = space["run"]
@@ -102,28 +108,17 @@ class Program:
         with np.errstate(all="ignore"):
             return self._run(*arrays)
 
-
-def _reached(roots: Sequence[Expr], folded: Mapping[Expr, Any]) -> list[Expr]:
-    """What has to run: the nodes below `roots`, not below what is known already."""
-    order: list[Expr] = []
-    seen: set[Expr] = set()
-    stack: list[Expr | None] = list(reversed(roots))
-    while stack:
-        node = stack.pop()
-        if node is None:
-            finished = stack.pop()
-            assert finished is not None
-            order.append(finished)
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in folded or node.value is not None or not node.inputs:
-            order.append(node)
-            continue
-        stack += (node, None)
-        stack += [child for child in reversed(node.inputs) if child not in seen]
-    return order
+    def owned(self, *arrays: Any) -> list[Any]:
+        """The outputs as arrays that share no memory with each other, the inputs, or a later run."""
+        taken = {id(array) for array in arrays}
+        results = []
+        for result in self(*arrays):
+            array = np.asarray(result)
+            if array.base is not None or id(array) in taken or not array.flags.writeable:
+                array = array.copy()
+            taken.add(id(array))
+            results.append(array)
+        return results
 
 
 def _folded(order: Sequence[Expr]) -> dict[Expr, Any]:
@@ -165,3 +160,18 @@ def _last_uses(
         if node not in kept and node.op is not INPUT and node.value is None and node.elements > 4096:
             result.setdefault(item, []).append(node)
     return result
+
+
+def _peak(
+    items: Sequence[Expr | Region],
+    last: Mapping[Expr | Region, Sequence[Expr]],
+    scratch: Mapping[Expr | Region, int],
+) -> int:
+    """An upper estimate of the bytes alive at once: every array owns its memory, views too."""
+    alive = peak = 0
+    for item in items:
+        made = item.outputs if isinstance(item, Region) else (item,)
+        alive += sum(bytes_of(node) for node in made)
+        peak = max(peak, alive + scratch.get(item, 0))
+        alive -= sum(bytes_of(node) for node in last.get(item, ()))
+    return peak

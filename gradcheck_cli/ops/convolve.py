@@ -1,8 +1,8 @@
-"""Kernels of convolution: windows copied into columns, block by block, and one product a block.
+"""Kernels of convolution: windows copied into columns, tile by tile, and a matrix product for each.
 
-A block is as many images, or rows of one image, as have columns that stay in the cache. Its columns are
-(groups, channels * places in the kernel, windows), so that one matrix product serves all its images.
-Memory beyond the result is bounded by a block, whatever the size of the input.
+A tile is as many rows of an image, or images if they are small, as BLAS multiplies best on one core
+while they are in its cache. Tiles come in blocks, one NumPy call for all tiles of a block; memory beyond
+the result is that of a block, whatever the size of the input.
 """
 
 from __future__ import annotations
@@ -11,12 +11,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_cli.ops.windows import BLOCK_BYTES, extent, inside, offsets, spread, strides_of
+from gradcheck_cli.ops.windows import extent, inside, offsets, spread, strides_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck_cli.graph import Shape
+
+# The columns of a block stay in a core's own cache.
+_BLOCK_BYTES = 1 << 19
+# From here on (in multiplications) OpenBLAS shares a product among threads, which costs more than it gains
+# for columns that are in one core's cache, and 10 ms a product where another process has the other core.
+_ONE_THREAD = 520_000
+# Narrower products don't keep the core busy.
+_NARROW = 64
+
+
+class _Block(NamedTuple):
+    """Images and rows of results worked on together, in tiles of `count` images and `height` rows."""
+
+    images: slice
+    rows: slice
+    count: int
+    height: int
 
 
 class _Layout(NamedTuple):
@@ -36,28 +53,49 @@ class _Layout(NamedTuple):
 
     @property
     def inner(self) -> int:
-        """The sum that an element of the result is has so many terms."""
-        return self.channels * _product(self.kernel)
+        """How many terms an element of the result sums up."""
+        return self.channels * product(self.kernel)
 
-    def blocks(self, itemsize: int) -> Iterator[tuple[slice, slice]]:
-        """Images and rows of results that are worked on together."""
-        row = self.inner * self.groups * _product(self.out[1:]) * itemsize
-        image = row * self.out[0]
-        count = max(1, BLOCK_BYTES // max(image, 1))
-        rows = self.out[0] if image <= BLOCK_BYTES else max(1, BLOCK_BYTES // row)
-        for first in range(0, self.images, count):
-            for top in range(0, self.out[0], rows):
-                yield (
-                    slice(first, min(first + count, self.images)),
-                    slice(top, min(top + rows, self.out[0])),
-                )
+    def blocks(self, itemsize: int) -> Iterator[_Block]:
+        """All of the work, cut into blocks."""
+        if not self.images:
+            return
+        width = product(self.out[1:])
+        total = self.out[0] * width
+        best = _ONE_THREAD // (self.inner * self.results)
+        if best < _NARROW:  # a product this large is worth several threads
+            best = max(_NARROW, _BLOCK_BYTES * 8 // (self.inner * self.groups * itemsize))
+        count, height = 1, self.out[0]
+        if total < _NARROW:
+            count = min(self.images, max(1, best // total))
+        else:
+            tiles = -(-total // max(best, width))
+            height = -(-self.out[0] // tiles)
+        tile = self.inner * self.groups * count * height * width * itemsize
+        together = max(1, _BLOCK_BYTES // tile)
+        whole = self.out[0] - self.out[0] % height
+        for top, end, high in ((0, whole, height), (whole, self.out[0], self.out[0] - whole)):
+            if top == end:
+                continue
+            down = min(together, (end - top) // high) * high
+            across = count * max(1, together * high // (end - top)) if down == end - top else count
+            for first in range(0, self.images, across):
+                last = min(first + across, self.images)
+                for row in range(top, end, down):
+                    rows = slice(row, min(row + down, end))
+                    even = last - (last - first) % count
+                    if even > first:
+                        yield _Block(slice(first, even), rows, count, high)
+                    if last > even:
+                        yield _Block(slice(even, last), rows, last - even, high)
 
 
-def _product(sizes: Sequence[int]) -> int:
-    product = 1
+def product(sizes: Sequence[int]) -> int:
+    """Of all numbers given."""
+    total = 1
     for size in sizes:
-        product *= size
-    return product
+        total *= size
+    return total
 
 
 def _layout(
@@ -76,50 +114,75 @@ def _layout(
         for w, span, s in zip(wide, extent(weight[2:], dilation), stride, strict=True)
     )
     return _Layout(
-        size[0], groups, weight[1], weight[0] // groups, weight[2:], size[2:], wide, out,
-        stride, padding, dilation,
-    )  # fmt: skip
+        size[0],
+        groups,
+        weight[1],
+        weight[0] // groups,
+        tuple(weight[2:]),
+        tuple(size[2:]),
+        wide,
+        out,
+        stride,
+        padding,
+        dilation,
+    )
+
+
+def _tiled(x: Any, at: _Layout, block: _Block) -> Any:
+    """A view of (images, groups * n, *between, rows, ...) as tiles.
+
+    (images / count, rows / height, groups, n, *between, count, height, ...); `between` are the places in
+    the kernel where `x` holds windows.
+    """
+    ndim = len(at.kernel)
+    between = x.shape[2:-ndim]
+    shape = (-1, block.count, at.groups, x.shape[1] // at.groups, *between)
+    shape += (x.shape[-ndim] // block.height, block.height, *x.shape[x.ndim - ndim + 1 :])
+    split = 4 + len(between)
+    order = (0, split, *range(2, split), 1, *range(split + 1, len(shape)))
+    return x.reshape(shape).transpose(order)
 
 
 class _Columns:
     """The columns of one block after another, in one piece of memory."""
 
-    def __init__(self, x: Any, layout: _Layout) -> None:
-        self.x, self.layout = np.ascontiguousarray(x), layout
+    def __init__(self, x: Any, at: _Layout) -> None:
+        self.x, self.at = np.ascontiguousarray(x), at
         self.buffer: Any = np.empty(0, x.dtype)
         self.margins: Any = None
+        self.held: slice | None = None
 
-    def of(self, images: slice, rows: slice) -> Any:
-        """(groups, inner, windows) of a block."""
-        at = self.layout
+    def of(self, block: _Block) -> Any:
+        """(tiles, tiles, groups, inner, windows) of a block."""
+        at = self.at
+        windows = strides_of(self.images(block), at.kernel, at.out, at.stride, at.dilation)
         ndim = len(at.kernel)
-        x = self.x[images]
-        if at.wide != at.size:
-            if self.margins is None or len(self.margins) < len(x):
-                self.margins = np.zeros((len(x), at.groups * at.channels, *at.wide), x.dtype)
-            x, source = self.margins[: len(x)], x
-            if rows.start == 0:
-                x[(..., *inside(at.padding, at.size))] = source
-        windows = strides_of(x, at.kernel, at.out, at.stride, at.dilation)
-        windows = windows.reshape(len(x), at.groups, at.channels, *windows.shape[2:])
-        windows = windows[(..., rows, *[slice(None)] * (ndim - 1))]
-        # The images come after the places in the kernel.
-        order = (*range(1, 3 + ndim), 0, *range(3 + ndim, 3 + 2 * ndim))
-        windows = windows.transpose(order)
+        windows = windows[(..., block.rows, *[slice(None)] * (ndim - 1))]
+        windows = _tiled(windows, at, block)
         if self.buffer.size < windows.size:
-            self.buffer = np.empty(windows.size, x.dtype)
+            self.buffer = np.empty(windows.size, self.x.dtype)
         columns = self.buffer[: windows.size].reshape(windows.shape)
         np.copyto(columns, windows)
-        return columns.reshape(at.groups, at.inner, -1)
+        return columns.reshape(*columns.shape[:2], at.groups, at.inner, -1)
+
+    def images(self, block: _Block) -> Any:
+        """The block's images with their margins."""
+        at, x = self.at, self.x[block.images]
+        if at.wide == at.size:
+            return x
+        if self.margins is None or len(self.margins) < len(x):
+            self.margins = np.zeros((len(x), at.groups * at.channels, *at.wide), x.dtype)
+        margins = self.margins[: len(x)]
+        if self.held != block.images:
+            margins[(..., *inside(at.padding, at.size))] = x
+            self.held = block.images
+        return margins
 
 
-def _of_groups(g: Any, at: _Layout, images: slice, rows: slice) -> Any:
-    """A block of results as (groups, results, windows)."""
-    ndim = len(at.kernel)
-    block = g[(images, slice(None), rows)]
-    shape = (len(block), at.groups, at.results, *block.shape[2:])
-    block = block.reshape(shape).transpose(1, 2, 0, *range(3, 3 + ndim))
-    return block.reshape(at.groups, at.results, -1)
+def _results(grad: Any, at: _Layout, block: _Block) -> Any:
+    """A block of results as (tiles, tiles, groups, results, windows)."""
+    tiles = _tiled(grad[(block.images, slice(None), block.rows)], at, block)
+    return tiles.reshape(*tiles.shape[:4], -1)
 
 
 def convolve(
@@ -136,25 +199,21 @@ def convolve(
     batch = x if x.ndim == ndim + 2 else x[None]
     at = _layout(batch.shape, weight.shape, stride, padding, dilation, groups)
     dtype = np.result_type(x, weight) if bias is None else np.result_type(x, weight, bias)
-    out = np.empty((at.images, at.groups * at.results, *at.out), dtype)
-    filters = weight.reshape(at.groups, at.results, at.inner)
+    out = np.empty((at.images, groups * at.results, *at.out), dtype)
+    filters = weight.reshape(groups, at.results, at.inner)
     if bias is not None:
         bias = bias.reshape(-1, *[1] * ndim)
     columns = _Columns(batch, at)
-    for images, rows in at.blocks(dtype.itemsize):
-        part = out[images, :, rows]
-        if len(part) == 1:
-            target = part.reshape(at.groups, at.results, -1)
-            np.matmul(filters, columns.of(images, rows), out=target)
-            if bias is not None:
-                part += bias
+    for block in at.blocks(dtype.itemsize):
+        part = out[(block.images, slice(None), block.rows)]
+        tiles = _tiled(part, at, block)
+        if block.count == 1:
+            target = tiles.reshape(*tiles.shape[:4], -1)  # still a view: rows of one image adjoin
+            np.matmul(filters, columns.of(block), out=target)
         else:
-            found = np.matmul(filters, columns.of(images, rows))
-            found = found.reshape(-1, *part.shape[:1], *part.shape[2:]).swapaxes(0, 1)
-            if bias is None:
-                np.copyto(part, found)
-            else:
-                np.add(found, bias, out=part)
+            np.copyto(tiles, np.matmul(filters, columns.of(block)).reshape(tiles.shape))
+        if bias is not None:
+            part += bias
     return out if x.ndim == ndim + 2 else out[0]
 
 
@@ -170,15 +229,12 @@ def weight_gradient(
     """What the weight of a convolution receives from `grad`: windows times results, summed up."""
     at = _layout(x.shape, weight_size, stride, padding, dilation, groups)
     dtype = np.result_type(x, grad)
-    total: Any = None
+    total = np.zeros((groups, at.inner, at.results), dtype)
     columns = _Columns(x, at)
-    for images, rows in at.blocks(dtype.itemsize):
-        # The many columns on the left: BLAS is faster with the narrow factor on the right.
-        results = _of_groups(grad, at, images, rows).swapaxes(1, 2)
-        part = np.matmul(columns.of(images, rows), results)
-        total = part if total is None else np.add(total, part, out=total)
-    if total is None:
-        return np.zeros(weight_size, dtype)
+    for block in at.blocks(dtype.itemsize):
+        # Many columns on the left: BLAS is faster with the narrow factor on the right.
+        found = np.matmul(columns.of(block), _results(grad, at, block).swapaxes(-1, -2))
+        total += found.sum((0, 1)) if len(found) * found.shape[1] > 1 else found[0, 0]
     return np.ascontiguousarray(total.swapaxes(1, 2)).reshape(weight_size)
 
 
@@ -194,26 +250,25 @@ def input_gradient(
     """What the input of a convolution receives from `grad`: every result spreads over its window."""
     at = _layout(input_size, weight.shape, stride, padding, dilation, groups)
     dtype = np.result_type(weight, grad)
-    out = np.zeros((at.images, at.groups * at.channels, *at.wide), dtype)
-    filters = np.ascontiguousarray(weight.reshape(at.groups, at.results, at.inner).swapaxes(1, 2))
+    out = np.zeros((at.images, groups * at.channels, *at.wide), dtype)
+    filters = np.ascontiguousarray(weight.reshape(groups, at.results, at.inner).swapaxes(1, 2))
     buffer = np.empty(0, dtype)
     ndim = len(at.kernel)
-    whole = range(2, 2 + ndim)
-    for images, rows in at.blocks(dtype.itemsize):
-        results = _of_groups(grad, at, images, rows)
-        count = at.groups * at.inner * results.shape[2]
+    for block in at.blocks(dtype.itemsize):
+        results = _results(grad, at, block)
+        count = results.size // at.results * at.inner
         if buffer.size < count:
             buffer = np.empty(count, dtype)
-        columns = buffer[:count].reshape(at.groups, at.inner, -1)
-        np.matmul(filters, results, out=columns)
-        number = images.stop - images.start
-        here = (rows.stop - rows.start, *at.out[1:])
-        columns = columns.reshape(at.groups * at.channels, *at.kernel, number, *here)
-        part = out[images]
-        first = (rows.start, *[0] * (ndim - 1))
+        shape = (*results.shape[:3], at.inner, results.shape[-1])
+        columns = np.matmul(filters, results, out=buffer[:count].reshape(shape))
+        here = (block.rows.stop - block.rows.start, *at.out[1:])
+        shape = (*results.shape[:3], at.channels, *at.kernel, block.count, block.height, *here[1:])
+        columns = columns.reshape(shape)
+        part = out[block.images]
+        first = (block.rows.start, *[0] * (ndim - 1))
         for place, where in offsets(at.kernel, here, at.stride, at.dilation, first):
-            target = part[(..., *where)]
-            target += columns[(slice(None), *place)].transpose(1, 0, *whole)
+            target = _tiled(part[(..., *where)], at, block)
+            target += columns[(*[slice(None)] * 4, *place)]
     if at.wide == at.size:
         return out
     return np.ascontiguousarray(out[(..., *inside(at.padding, at.size))])
