@@ -35,12 +35,12 @@ def derive(
     cotangent = t.ones((), dtype=dtype) if output.ndim == 0 else upstream
     gradients = differentiate(output, wrt, cotangent)
     if names:
-        gradients = _named(gradients, names)
+        gradients = with_names(gradients, names)
     reserved = frozenset(taken)
     return tuple(print_formulas([gradient], None, reserved) for gradient in simplify(gradients))
 
 
-def _named(nodes: Sequence[Expr], names: Mapping[Expr, str]) -> tuple[Expr, ...]:
+def with_names(nodes: Sequence[Expr], names: Mapping[Expr, str]) -> tuple[Expr, ...]:
     """The nodes with what has a name made an input, so that no rewrite takes it apart."""
     made: dict[Expr, Expr] = {}
     for node in topological(nodes, sizes=True):

@@ -5,13 +5,23 @@ from typing import Annotated
 import typer
 
 import gradcheck_cli
-from gradcheck_cli.cli import compare, derive, doctor, explain, init, ops, schema, validate
+from gradcheck_cli.cli import (
+    compare,
+    derive,
+    doctor,
+    explain,
+    init,
+    ops,
+    schema,
+    trace,
+    validate,
+)
 
 _HELP = (
     "Is this gradient right? Checks a gradient five independent ways and says which one is wrong."
 )
 # In the order in which the help lists them.
-_COMMANDS = (compare, derive, validate, init, ops, explain, schema, doctor)
+_COMMANDS = (compare, derive, trace, validate, init, ops, explain, schema, doctor)
 
 
 def _version(value: bool) -> None:

@@ -7,14 +7,13 @@ and the number of threads alone: results repeat bit by bit.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import nullcontext
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_cli.engine.cores import cores, one_thread_each, pool
 from gradcheck_cli.engine.fuse import Region, is_sliced, is_total, reduced_dims
 from gradcheck_cli.engine.kernels import identity_of, prepared, ufunc_of, writer_of
 
@@ -35,18 +34,6 @@ BLOCK = 1 << 18
 WORTH_A_THREAD = 300e-6
 # Seconds an element takes in a ufunc: cheap arithmetic, and transcendental functions.
 _CHEAP, _DEAR = 0.4e-9, 5e-9
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="gradcheck")
 
 
 class Blocks:
@@ -94,6 +81,7 @@ class Blocks:
             (start, min(start + per_thread, self._length))
             for start in range(0, self._length, per_thread)
         ] or [(0, 0)]
+        self._products = any(node.op.cubic for node in region.nodes)
         self._spare: list[list[Array]] = []
 
     @property
@@ -116,13 +104,14 @@ class Blocks:
         if len(self._parts) == 1:
             totals = [self._part(self._parts[0], given)]
         else:
-            pool = _pool(cores() - 1)
-            others = [pool.submit(self._part, part, given) for part in self._parts[1:]]
-            try:
-                totals = [self._part(self._parts[0], given)]
-            finally:
-                # Even after a failure here, nobody writes into arrays any more when this returns.
-                rest = [other.result() for other in others]
+            workers = pool(len(self._parts) - 1)
+            with one_thread_each() if self._products else nullcontext():
+                others = [workers.submit(self._part, part, given) for part in self._parts[1:]]
+                try:
+                    totals = [self._part(self._parts[0], given)]
+                finally:
+                    # Even after a failure here, nobody writes into arrays any more when this returns.
+                    rest = [other.result() for other in others]
             totals += rest
         results = []
         for position, node in enumerate(self._totals):

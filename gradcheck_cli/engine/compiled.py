@@ -17,6 +17,7 @@ from gradcheck_cli.graph import variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.limits import memory_limit
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +79,10 @@ class Compiled:
                 while len(self._plans) >= _MOST_PLANS:
                     self._plans.pop(next(iter(self._plans)), None)
                 self._plans[key] = planned
-        return planned(arrays.values())
+        try:
+            return planned(arrays.values())
+        except Invalid as error:
+            raise GradcheckError(Problem(error.code, error.message, hint=error.hint)) from None
 
     def _names(self, arrays: dict[str, Array]) -> tuple[str, ...]:
         """The inputs that gradients are wanted of. Raises TypeError for arrays that are none of them."""

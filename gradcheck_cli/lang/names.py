@@ -23,6 +23,7 @@ MODULES = {
     "torch.special": "torch.special",
     "torch.fft": "torch.fft",
     "torch.nn": "torch.nn",
+    "torch.nn.grad": "torch.nn.grad",
     "torch.nn.functional": "F",
 }
 CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}

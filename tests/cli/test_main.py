@@ -34,7 +34,17 @@ def test_version(gradcheck: Command) -> None:
 def test_help_names_commands_and_exit_codes(gradcheck: Command, option: str) -> None:
     result = gradcheck(option)
     assert result.code == ExitCode.PASSED
-    for word in ("compare", "derive", "validate", "init", "ops", "explain", "schema", "doctor"):
+    for word in (
+        "compare",
+        "derive",
+        "trace",
+        "validate",
+        "init",
+        "ops",
+        "explain",
+        "schema",
+        "doctor",
+    ):
         assert f"  {word} " in result.out
     assert "4 a check could not run" in result.out
 

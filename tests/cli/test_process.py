@@ -51,6 +51,8 @@ def test_no_torch_where_none_is_needed() -> None:
         ["ops"],
         ["explain", "GC101"],
         ["derive", "right.yaml"],
+        ["trace", "right.yaml"],
+        ["trace", "right.yaml", "--graph", "tree"],
         ["init", "new.yaml"],
         ["schema"],
     ):
