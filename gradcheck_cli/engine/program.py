@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck_cli.engine.blocks import Blocks
 from gradcheck_cli.engine.buffers import Buffers
 from gradcheck_cli.engine.fuse import Region, partition
-from gradcheck_cli.engine.kernels import prepared
+from gradcheck_cli.engine.kernels import prepared, ufunc_of
 from gradcheck_cli.engine.lower import lower
 from gradcheck_cli.engine.memory import bytes_of, too_large
 from gradcheck_cli.graph import INPUT, Expr, concrete, topological
@@ -100,6 +100,21 @@ class Program:
                 f"    return ({results})",
             ]
         )
+        self._numbers = [i for i, root in enumerate(roots) if not root.ndim]
+        fresh = {
+            node
+            for item in items
+            for node in (item.outputs if isinstance(item, Region) else (item,))
+            if isinstance(item, Region)
+            or ufunc_of(node) is not None
+            or node.op.reduction is not None
+            or node.op.cubic
+        }
+        # Outputs that may be, or look into, another array: an input, a constant, another output.
+        self._shared = [
+            i for i, root in enumerate(roots) if root not in fresh or root in roots[:i]
+        ]
+        self._constants = list(folded.values())
         # The text is made of numbered names alone; nothing that a user wrote is in it.
         exec(text, space)  # noqa: S102 -- see above
         self._run: Callable[..., tuple[Any, ...]] = space["run"]
@@ -110,14 +125,17 @@ class Program:
 
     def owned(self, *arrays: Any) -> list[Any]:
         """The outputs as arrays that share no memory with each other, the inputs, or a later run."""
-        taken = {id(array) for array in arrays}
-        results = []
-        for result in self(*arrays):
-            array = np.asarray(result)
-            if array.base is not None or id(array) in taken or not array.flags.writeable:
-                array = array.copy()
-            taken.add(id(array))
-            results.append(array)
+        results = list(self(*arrays))
+        for position in self._numbers:
+            results[position] = np.asarray(results[position])
+        if self._shared:
+            taken = {id(array) for array in (*arrays, *self._constants)}
+            taken.update(id(results[i]) for i in range(len(results)) if i not in self._shared)
+            for position in self._shared:
+                array = results[position]
+                if array.base is not None or id(array) in taken:
+                    array = results[position] = array.copy()
+                taken.add(id(array))
         return results
 
 

@@ -69,8 +69,8 @@ class _Layout(NamedTuple):
         if total < _NARROW:
             count = min(self.images, max(1, best // total))
         else:
-            tiles = -(-total // max(best, width))
-            height = -(-self.out[0] // tiles)
+            height = max(1, min(height, best // width))
+            height = -(-self.out[0] // -(-self.out[0] // height))  # as even as can be
         tile = self.inner * self.groups * count * height * width * itemsize
         together = max(1, _BLOCK_BYTES // tile)
         whole = self.out[0] - self.out[0] % height
