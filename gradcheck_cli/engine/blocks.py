@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.engine.cores import cores, one_thread_each, pool
-from gradcheck_cli.engine.fuse import Region, is_sliced, is_total, reduced_dims
+from gradcheck_cli.engine.fuse import Region, is_sliced, is_total, place_in_rows, reduced_dims
 from gradcheck_cli.engine.kernels import identity_of, prepared, ufunc_of, writer_of
 
 if TYPE_CHECKING:
@@ -42,30 +42,42 @@ class Blocks:
     def __init__(self, region: Region, buffers: Buffers) -> None:
         self.args: list[Expr] = []
         self._buffers = buffers
-        self._length = prod(region.lead)
+        self._wide = region.wide
+        self._rows_outside = prod(region.lead[:-1]) if region.wide else 1
         writer = _Writer(region)
+        self._length = writer.length
         self.args = writer.args
         self._shapes = writer.shapes
         self._outputs = writer.outputs
         self._totals = writer.totals
         self._combine = [node.op.reduction for node in writer.totals]
         self._order = [
-            (True, writer.totals.index(node)) if is_total(node) else (False, writer.outputs.index(node))
+            (True, writer.totals.index(node))
+            if region.is_total(node)
+            else (False, writer.outputs.index(node))
             for node in region.outputs
         ]
         depth = region.depth
         self._output_shapes = [
-            (node.shape, (self._length, *node.shape[depth:]), node.dtype.numpy)
+            (
+                node.shape,
+                (*[self._rows_outside][: region.wide], self._length, *node.shape[depth:]),
+                node.dtype.numpy,
+            )
             for node in writer.outputs
         ]
         self._scratch_shapes = writer.scratch
         self._loop = writer.loop()
-        sizes = [prod(shape[1:]) * dtype.itemsize for _, shape, dtype in self._output_shapes]
+        self._by_row = [*writer.by_row, *[True] * len(writer.outputs)]
+        sizes = [
+            prod(shape[1 + region.wide :]) * dtype.itemsize
+            for _, shape, dtype in self._output_shapes
+        ]
         sizes += [prod(shape) * dtype.itemsize for shape, dtype in self._scratch_shapes]
         sizes += [
-            node.elements // self._length * node.dtype.numpy.itemsize
+            node.elements // (self._length * self._rows_outside) * node.dtype.numpy.itemsize
             for node in self.args
-            if node.elements >= self._length > 0
+            if node.elements >= self._length * self._rows_outside > 0
         ]
         widest = max(sizes, default=1) or 1
         self._rows = max(1, min(BLOCK // widest, self._length))
@@ -115,9 +127,12 @@ class Blocks:
             totals += rest
         results = []
         for position, node in enumerate(self._totals):
+            combine = self._combine[position]
             whole = totals[0][position]
             for other in totals[1:]:
-                whole = self._combine[position](whole, other[position])
+                whole = combine(whole, other[position])
+            if self._wide and node.elements == 1:
+                whole = combine.reduce(whole)
             results.append(np.asarray(whole, node.dtype.numpy).reshape(node.shape))
         return [results[i] if total else outputs[i] for total, i in self._order]
 
@@ -127,9 +142,21 @@ class Blocks:
         except IndexError:
             scratch = [np.empty((self._rows, *shape), dtype) for shape, dtype in self._scratch_shapes]
         with np.errstate(all="ignore"):
-            totals = self._loop(*part, self._rows, *given, *scratch)
+            if not self._wide:
+                totals = list(self._loop(*part, self._rows, *given, *scratch))
+            else:
+                each = [
+                    self._loop(*part, self._rows, *self._row(given, row), *scratch)
+                    for row in range(self._rows_outside)
+                ]
+                totals = [np.array(column) for column in zip(*each, strict=True)]
         self._spare.append(scratch)
-        return list(totals)
+        return totals
+
+    def _row(self, given: Sequence[Array], row: int) -> list[Any]:
+        """The arrays of one row of a wide region."""
+        pairs = zip(given, self._by_row, strict=True)
+        return [array[row] if by_row else array for array, by_row in pairs]
 
 
 class _Writer:
@@ -138,9 +165,11 @@ class _Writer:
     def __init__(self, region: Region) -> None:
         self._region = region
         self._depth = region.depth
-        self._length = prod(region.lead)
-        self.totals = [node for node in region.nodes if is_total(node)]
-        self.outputs = [node for node in region.outputs if not is_total(node)]
+        self.length = region.lead[-1] if region.wide else prod(region.lead)
+        self.totals = [node for node in region.nodes if region.is_total(node)]
+        self.outputs = [node for node in region.outputs if not region.is_total(node)]
+        # Which arguments have a part for each row of a wide region.
+        self.by_row: list[bool] = []
         self.args: list[Expr] = []
         self.shapes: list[tuple[int, ...] | None] = []
         self.scratch: list[tuple[tuple[int, ...], Any]] = []
@@ -185,7 +214,7 @@ class _Writer:
     def _start(self, node: Expr, i: int) -> str:
         """A total of no blocks. Sums of everything are kept as Python floats, in double precision."""
         identity = identity_of(node.op.reduction)
-        if node.elements == 1:
+        if node.elements == 1 or self._region.wide:
             return repr(identity) if np.isfinite(identity) else f"float('{identity}')"
         self._space[f"d{i}"] = node.dtype.numpy
         shape = self._inner(node)
@@ -210,12 +239,22 @@ class _Writer:
             return self._constant(arg.value)
         if arg in self._inside:
             return self._names[arg]
-        sliced = is_sliced(arg, node, self._depth)
+        place = place_in_rows(arg, self._region.lead) if self._region.wide else None
+        sliced = (
+            place in ("element", "column") if place else is_sliced(arg, node, self._depth)
+        )
         key = (arg, sliced)
         if key not in self._names:
             self._names[key] = f"a{len(self.args)}"
             self.args.append(arg)
-            self.shapes.append(self._argument_shape(arg, node, sliced=sliced))
+            self.by_row.append(place in ("element", "row"))
+            if place:
+                rows, columns = prod(self._region.lead[:-1]), self.length
+                self.shapes.append(
+                    {"element": (rows, columns), "row": (rows,), "column": (columns,)}.get(place, ())
+                )
+            else:
+                self.shapes.append(self._argument_shape(arg, node, sliced=sliced))
         return self._names[key]
 
     def _constant(self, value: float) -> str:
@@ -226,7 +265,7 @@ class _Writer:
     def _argument_shape(self, arg: Expr, node: Expr, *, sliced: bool) -> tuple[int, ...] | None:
         """The shape an array is brought to before the loop; None where it has it already."""
         if sliced:
-            shape = (self._length, *arg.shape[self._depth :])
+            shape = (self.length, *arg.shape[self._depth :])
         else:
             shape = arg.shape[max(0, self._depth - (node.ndim - arg.ndim)) :]
         return None if shape == arg.shape else shape
@@ -250,7 +289,7 @@ class _Writer:
                 continue
             dims = reduced_dims(node)
             rows = dims == (x.ndim - 1,) and not is_total(node) and x.shape[-1] <= 2 * _PIECE
-            if (len(dims) == x.ndim or rows) and ufunc_of(x) is np.multiply and all(
+            if (len(dims) == x.ndim or rows or self._region.wide) and ufunc_of(x) is np.multiply and all(
                 arg.shape == x.shape and arg.value is None for arg in x.inputs
             ):
                 found.add(x)
@@ -260,7 +299,7 @@ class _Writer:
         number = len(self._space)
         if node in self._dotted:
             return
-        if is_total(node):
+        if self._region.is_total(node):
             self._total(node, number, body)
             return
         work = max(node.elements, max((arg.elements for arg in node.inputs), default=0))
@@ -345,7 +384,7 @@ class _Writer:
         arg = self._argument(x, node)
         axes = (0, *(d - self._depth + 1 for d in reduced_dims(node) if d >= self._depth))
         self._space[f"k{number}"] = reduction.reduce
-        if node.elements == 1:
+        if node.elements == 1 or self._region.wide:
             whole = f"float(k{number}({arg}, None))"
             body.append(
                 f"t{position} = t{position} + {whole}"

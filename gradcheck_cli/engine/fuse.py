@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 
 # From this many elements on it pays to join operations into blocks.
 BIG = 1 << 13
+# A slice of this many elements is too large for a block: it is cut along its last dim as well.
+WIDE = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
     """Operations over the same `lead`, the leading dims that are cut into blocks, in order.
 
-    `outputs` are those of `nodes` that are needed outside; what `totals` holds sums over the blocks.
+    `outputs` are those of `nodes` that are needed outside. A `wide` one is cut along the last dim alone,
+    row by row, `lead` being the whole shape; sums of rows are then known only at the end, too.
     """
 
     lead: tuple[int, ...]
     nodes: tuple[Expr, ...]
     outputs: tuple[Expr, ...]
+    wide: bool = False
+
+    def is_total(self, node: Expr) -> bool:
+        """Whether a member's value is known only when all blocks have run."""
+        return node.op.reduction is not None and (self.wide or is_total(node))
 
     @property
     def depth(self) -> int:
@@ -162,7 +170,7 @@ def partition(
             ready.remove(node)
             members.append(node)
             inside.add(node)
-            if is_total(node):
+            if lead.sums_up(node):
                 totals.add(node)
             before = len(ready)
             finish(node)
@@ -173,7 +181,7 @@ def partition(
         outputs = tuple(
             node for node in members if node in roots or not inside.issuperset(users[node])
         )
-        result.append(Region(lead.shape, tuple(members), outputs))
+        result.append(Region(lead.shape, tuple(members), outputs, lead.wide))
     assert len({*result} & {*order}) + sum(
         len(item.nodes) for item in result if isinstance(item, Region)
     ) == len(order)
@@ -182,9 +190,14 @@ def partition(
 
 @dataclass(eq=False)
 class _Lead:
-    """The leading dims that the operations of a family share."""
+    """The leading dims that the operations of a family share, as in `Region`."""
 
     shape: tuple[int, ...]
+    wide: bool = False
+
+    def sums_up(self, node: Expr) -> bool:
+        """Whether a member's value is known only when all blocks have run."""
+        return is_total(node) or (self.wide and _reduces(node))
 
 
 def _families(order: Sequence[Expr]) -> dict[Expr, _Lead]:
@@ -216,6 +229,11 @@ def _families(order: Sequence[Expr]) -> dict[Expr, _Lead]:
     for members in groups.values():
         if max(_work(node) for node in members) < BIG:
             continue
+        wide = _wide_members(members, min(depth[node] for node in members))
+        if wide:
+            lead = _Lead(_sliced_shape(wide[0]), wide=True)
+            result.update(dict.fromkeys(wide, lead))
+            continue
         for dims in range(min(depth[node] for node in members), 0, -1):
             shapes = {_sliced_shape(node)[:dims] for node in members}
             if len(shapes) == 1:
@@ -223,6 +241,37 @@ def _families(order: Sequence[Expr]) -> dict[Expr, _Lead]:
                 result.update(dict.fromkeys(members, lead))
                 break
     return result
+
+
+def _wide_members(members: Sequence[Expr], depth: int) -> list[Expr]:
+    """Those that can run along the last dim of a few long rows; empty where slices fit into blocks."""
+    shape = max(map(_sliced_shape, members), key=prod)
+    if len(shape) <= depth or 0 in shape or shape[-1] < WIDE:
+        return []
+    last = len(shape) - 1
+    found = []
+    for node in members:
+        if _reduces(node):
+            fits = reduced_dims(node) in ((last,), tuple(range(len(shape))))
+            if fits and node.inputs[0].shape == shape:
+                found.append(node)
+        elif broadcasts(node) and node.shape == shape:
+            if all(place_in_rows(arg, shape) is not None for arg in node.inputs):
+                found.append(node)
+    return found
+
+
+def place_in_rows(arg: Expr, shape: tuple[int, ...]) -> str | None:
+    """How an argument lies in the rows of `shape`: a number of its own for each "element", one a "row",
+    one a "column", or one "number" for all; None for anything else."""
+    whole = (1,) * (len(shape) - arg.ndim) + arg.shape
+    if whole == shape:
+        return "element"
+    if prod(whole) == 1:
+        return "number"
+    if whole[:-1] == shape[:-1] and whole[-1] == 1:
+        return "row"
+    return "column" if prod(whole[:-1]) == 1 and whole[-1] == shape[-1] else None
 
 
 def _stages(order: Sequence[Expr], family: Mapping[Expr, _Lead]) -> dict[Expr, int]:
@@ -279,7 +328,7 @@ def _stages(order: Sequence[Expr], family: Mapping[Expr, _Lead]) -> dict[Expr, i
 def _stays_inside(arg: Expr, node: Expr, family: Mapping[Expr, _Lead]) -> bool:
     """Whether a value goes from one operation to the other within a block."""
     lead = family.get(node)
-    if lead is None or family.get(arg) is not lead or is_total(arg):
+    if lead is None or family.get(arg) is not lead or lead.sums_up(arg):
         return False
     return is_sliced(arg, node, len(lead.shape))
 

@@ -399,7 +399,10 @@ def program_against_plan(case: Case) -> None:
     straight = Program(nodes, list(values))(*values.values())
     with everything_in_blocks():
         blocked = Program(nodes, list(values))(*values.values())
-    for what, found in (("straight-line", straight), ("in blocks", blocked)):
+        with mock.patch.object(fuse, "WIDE", 2):
+            wide = Program(nodes, list(values))(*values.values())
+    results = (("straight-line", straight), ("in blocks", blocked), ("in wide blocks", wide))
+    for what, found in results:
         for node, a, b in zip(nodes, found, expected, strict=True):
             assert (np.shape(a), np.asarray(a).dtype) == (b.shape, b.dtype), f"{what}: {node}"
             # Near zero, what is left of terms that cancel is rounding.
