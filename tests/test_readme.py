@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import subprocess
@@ -41,6 +42,12 @@ def test_an_example_prints_what_the_readme_shows(command: str, output: str) -> N
     done = shell(command)
     assert "Traceback" not in done.stderr
     assert normalised(done.stdout + done.stderr) == normalised(output)
+
+
+def test_the_python_examples_print_what_the_readme_shows() -> None:
+    found = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert found.attempted >= 15
+    assert not found.failed
 
 
 def test_the_readme_has_its_examples() -> None:

@@ -1,8 +1,7 @@
 """Running a region block by block: on scratch that stays in the cache, spread over all cores.
 
-The loop is written out as Python text of numbered names (nothing of a user's text enters it), so that
-an operation costs one NumPy call and no bookkeeping. Which block belongs to which thread depends on sizes
-and the number of threads alone: results repeat bit by bit.
+Which block belongs to which thread depends on sizes and the number of threads alone: results repeat bit
+by bit.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.engine.cores import cores, one_thread_each, pool
-from gradcheck_cli.engine.fuse import Region, is_sliced, is_total, place_in_rows, reduced_dims
-from gradcheck_cli.engine.kernels import identity_of, prepared, ufunc_of, writer_of
+from gradcheck_cli.engine.loop import Loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from gradcheck_cli.engine.buffers import Buffers
-    from gradcheck_cli.graph import Expr
+    from gradcheck_cli.engine.regions import Region
 
     Array = npt.NDArray[Any]
 
@@ -32,400 +30,109 @@ if TYPE_CHECKING:
 BLOCK = 1 << 18
 # Below this estimated time another thread costs more than it saves.
 WORTH_A_THREAD = 300e-6
-# Seconds an element takes in a ufunc: cheap arithmetic, and transcendental functions.
-_CHEAP, _DEAR = 0.4e-9, 5e-9
 
 
 class Blocks:
     """A region ready to run: call it with the arrays of `args`, get those of the region's outputs."""
 
     def __init__(self, region: Region, buffers: Buffers) -> None:
-        self.args: list[Expr] = []
+        loop = Loop(region)
+        self.args = loop.args
         self._buffers = buffers
-        self._wide = region.wide
-        self._rows_outside = prod(region.lead[:-1]) if region.wide else 1
-        writer = _Writer(region)
-        self._length = writer.length
-        self.args = writer.args
-        self._shapes = writer.shapes
-        self._outputs = writer.outputs
-        self._totals = writer.totals
-        self._combine = [node.op.reduction for node in writer.totals]
-        self._order = [
-            (True, writer.totals.index(node))
-            if region.is_total(node)
-            else (False, writer.outputs.index(node))
-            for node in region.outputs
+        self._run = loop.function
+        self._shapes = loop.shapes
+        self._scratch = loop.scratch
+        self._totals = loop.totals
+        # A wide region's loop goes along one row; everything else is done in one loop.
+        self._rows = prod(region.lead[:-1]) if region.wide else None
+        self._by_row = [*loop.by_row, *[True] * len(loop.outputs)]
+        outside = () if self._rows is None else (self._rows,)
+        self._outputs = [
+            (node.shape, (*outside, loop.length, *node.shape[region.depth :]), node.dtype.numpy)
+            for node in loop.outputs
         ]
-        depth = region.depth
-        self._output_shapes = [
-            (
-                node.shape,
-                (*[self._rows_outside][: region.wide], self._length, *node.shape[depth:]),
-                node.dtype.numpy,
-            )
-            for node in writer.outputs
-        ]
-        self._scratch_shapes = writer.scratch
-        self._loop = writer.loop()
-        self._by_row = [*writer.by_row, *[True] * len(writer.outputs)]
-        sizes = [
-            prod(shape[1 + region.wide :]) * dtype.itemsize
-            for _, shape, dtype in self._output_shapes
-        ]
-        sizes += [prod(shape) * dtype.itemsize for shape, dtype in self._scratch_shapes]
-        sizes += [
-            node.elements // (self._length * self._rows_outside) * node.dtype.numpy.itemsize
-            for node in self.args
-            if node.elements >= self._length * self._rows_outside > 0
-        ]
-        widest = max(sizes, default=1) or 1
-        self._rows = max(1, min(BLOCK // widest, self._length))
-        seconds = writer.seconds
-        blocks = -(-self._length // self._rows)
-        worth = int(seconds / WORTH_A_THREAD)
-        self._threads = max(1, min(cores(), blocks, worth))
-        if self._threads > 1 and blocks < 2 * self._threads:
-            self._rows = -(-self._length // self._threads)
-            blocks = self._threads
-        per_thread = max(1, -(-blocks // self._threads) * self._rows)
-        self._parts = [
-            (start, min(start + per_thread, self._length))
-            for start in range(0, self._length, per_thread)
-        ] or [(0, 0)]
+        places = {node: (0, place) for place, node in enumerate(loop.outputs)}
+        places |= {node: (1, place) for place, node in enumerate(loop.totals)}
+        self._results = [places[node] for node in region.outputs]
         self._products = any(node.op.cubic for node in region.nodes)
+        self._step, self._parts = _cut(loop)
         self._spare: list[list[Array]] = []
 
     @property
     def scratch_bytes(self) -> int:
         """What all threads' scratch takes together."""
-        each = sum(prod(shape) * dtype.itemsize for shape, dtype in self._scratch_shapes)
-        return each * self._rows * len(self._parts)
+        each = sum(prod(shape) * dtype.itemsize for shape, dtype in self._scratch)
+        return int(each) * self._step * len(self._parts)
 
     def __call__(self, *arrays: Array) -> list[Any]:
+        """Run it, on as many threads as its work is worth."""
         given = [
             array if shape is None else np.asarray(array).reshape(shape)
             for array, shape in zip(arrays, self._shapes, strict=True)
         ]
-        outputs = [self._buffers.take(shape, dtype) for shape, _, dtype in self._output_shapes]
-        flat = [
+        outputs = [self._buffers.take(shape, dtype) for shape, _, dtype in self._outputs]
+        given += [
             output.reshape(shape)
-            for output, (_, shape, _) in zip(outputs, self._output_shapes, strict=True)
+            for output, (_, shape, _) in zip(outputs, self._outputs, strict=True)
         ]
-        given += flat
-        if len(self._parts) == 1:
-            totals = [self._part(self._parts[0], given)]
+        first, *others = self._parts
+        if not others:
+            totals = [self._part(first, given)]
         else:
-            workers = pool(len(self._parts) - 1)
+            workers = pool(len(others))
             with one_thread_each() if self._products else nullcontext():
-                others = [workers.submit(self._part, part, given) for part in self._parts[1:]]
+                running = [workers.submit(self._part, part, given) for part in others]
                 try:
-                    totals = [self._part(self._parts[0], given)]
+                    totals = [self._part(first, given)]
                 finally:
                     # Even after a failure here, nobody writes into arrays any more when this returns.
-                    rest = [other.result() for other in others]
+                    rest = [other.result() for other in running]
             totals += rest
-        results = []
-        for position, node in enumerate(self._totals):
-            combine = self._combine[position]
-            whole = totals[0][position]
-            for other in totals[1:]:
-                whole = combine(whole, other[position])
-            if self._wide and node.elements == 1:
-                whole = combine.reduce(whole)
-            results.append(np.asarray(whole, node.dtype.numpy).reshape(node.shape))
-        return [results[i] if total else outputs[i] for total, i in self._order]
+        kinds = (outputs, [self._whole(i, totals) for i in range(len(self._totals))])
+        return [kinds[kind][place] for kind, place in self._results]
 
     def _part(self, part: tuple[int, int], given: Sequence[Array]) -> list[Any]:
+        """One thread's blocks, and what they add up to."""
         try:
             scratch = self._spare.pop()
         except IndexError:
-            scratch = [np.empty((self._rows, *shape), dtype) for shape, dtype in self._scratch_shapes]
+            scratch = [np.empty((self._step, *shape), dtype) for shape, dtype in self._scratch]
         with np.errstate(all="ignore"):
-            if not self._wide:
-                totals = list(self._loop(*part, self._rows, *given, *scratch))
+            if self._rows is None:
+                totals = list(self._run(*part, self._step, *given, *scratch))
             else:
                 each = [
-                    self._loop(*part, self._rows, *self._row(given, row), *scratch)
-                    for row in range(self._rows_outside)
+                    self._run(*part, self._step, *self._row(given, row), *scratch)
+                    for row in range(self._rows)
                 ]
                 totals = [np.array(column) for column in zip(*each, strict=True)]
         self._spare.append(scratch)
         return totals
 
     def _row(self, given: Sequence[Array], row: int) -> list[Any]:
-        """The arrays of one row of a wide region."""
         pairs = zip(given, self._by_row, strict=True)
         return [array[row] if by_row else array for array, by_row in pairs]
 
-
-class _Writer:
-    """Writes a region's loop: which arrays come in, what is computed where, what is let go."""
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        self._depth = region.depth
-        self.length = region.lead[-1] if region.wide else prod(region.lead)
-        self.totals = [node for node in region.nodes if region.is_total(node)]
-        self.outputs = [node for node in region.outputs if not region.is_total(node)]
-        # Which arguments have a part for each row of a wide region.
-        self.by_row: list[bool] = []
-        self.args: list[Expr] = []
-        self.shapes: list[tuple[int, ...] | None] = []
-        self.scratch: list[tuple[tuple[int, ...], Any]] = []
-        self.seconds = 0.0
-        self._names: dict[Any, str] = {}
-        self._space: dict[str, Any] = {"minimum": min, "full": np.full}
-        self._inside = set(region.nodes)
-        self._free: dict[Any, list[int]] = {}
-        self._held: dict[Expr, int] = {}
-        self._uses: dict[Expr, int] = {}
-        for node in region.nodes:
-            for arg in node.inputs:
-                self._uses[arg] = self._uses.get(arg, 0) + 1
-        self._kept = set(region.outputs)
-        self._dotted = self._dots()
-
-    def loop(self) -> Callable[..., Any]:
-        """The function (start, stop, rows, *arrays, *outputs, *scratch) -> totals."""
-        body: list[str] = []
-        for node in self._region.nodes:
-            self._statement(node, body)
-        names = [self._names[key] for key in self._argument_keys()]
-        head = [f"A{i}" for i in range(len(self.args))]
-        head += [f"O{i}" for i in range(len(self.outputs))]
-        head += [f"S{i}" for i in range(len(self.scratch))]
-        lines = [f"def loop(start, stop, rows, {', '.join(head)}):"]
-        lines += [f"    t{i} = {self._start(node, i)}" for i, node in enumerate(self.totals)]
-        lines += ["    for i in range(start, stop, rows):", "        j = minimum(i + rows, stop)"]
-        for i, (name, (_, sliced)) in enumerate(zip(names, self._argument_keys(), strict=True)):
-            lines.append(f"        {name} = A{i}[i:j]" if sliced else f"        {name} = A{i}")
-        lines += [f"        o{i} = O{i}[i:j]" for i in range(len(self.outputs))]
-        lines += [f"        s{i} = S{i}[:j - i]" for i in range(len(self.scratch))]
-        lines += [f"        {line}" for line in body]
-        lines.append(f"    return ({''.join(f't{i}, ' for i in range(len(self.totals)))})")
-        exec("\n".join(lines), self._space)  # noqa: S102 -- text of numbered names, see the module
-        loop: Callable[..., Any] = self._space["loop"]
-        return loop
-
-    def _argument_keys(self) -> list[tuple[Expr, bool]]:
-        return [key for key in self._names if isinstance(key, tuple)]
-
-    def _start(self, node: Expr, i: int) -> str:
-        """A total of no blocks. Sums of everything are kept as Python floats, in double precision."""
-        identity = identity_of(node.op.reduction)
-        if node.elements == 1 or self._region.wide:
-            return repr(identity) if np.isfinite(identity) else f"float('{identity}')"
-        self._space[f"d{i}"] = node.dtype.numpy
-        shape = self._inner(node)
-        return f"full({shape}, {identity!r}, d{i})" if np.isfinite(identity) else (
-            f"full({shape}, float('{identity}'), d{i})"
-        )
-
-    def _inner(self, node: Expr) -> tuple[int, ...]:
-        """The shape of a total without the leading dims that keepdim leaves."""
-        (x,) = node.inputs
-        dims = set(reduced_dims(node))
-        keepdim = bool(node.attributes.get("keepdim"))
-        return tuple(
-            1 if d in dims else size
-            for d, size in enumerate(x.shape)
-            if d >= self._depth and (keepdim or d not in dims)
-        )
-
-    def _argument(self, arg: Expr, node: Expr) -> str:
-        """What stands for an argument in the loop's text."""
-        if arg.value is not None:
-            return self._constant(arg.value)
-        if arg in self._inside:
-            return self._names[arg]
-        place = place_in_rows(arg, self._region.lead) if self._region.wide else None
-        sliced = (
-            place in ("element", "column") if place else is_sliced(arg, node, self._depth)
-        )
-        key = (arg, sliced)
-        if key not in self._names:
-            self._names[key] = f"a{len(self.args)}"
-            self.args.append(arg)
-            self.by_row.append(place in ("element", "row"))
-            if place:
-                rows, columns = prod(self._region.lead[:-1]), self.length
-                self.shapes.append(
-                    {"element": (rows, columns), "row": (rows,), "column": (columns,)}.get(place, ())
-                )
-            else:
-                self.shapes.append(self._argument_shape(arg, node, sliced=sliced))
-        return self._names[key]
-
-    def _constant(self, value: float) -> str:
-        name = f"c{len(self._space)}"
-        self._space[name] = value
-        return name
-
-    def _argument_shape(self, arg: Expr, node: Expr, *, sliced: bool) -> tuple[int, ...] | None:
-        """The shape an array is brought to before the loop; None where it has it already."""
-        if sliced:
-            shape = (self.length, *arg.shape[self._depth :])
-        else:
-            shape = arg.shape[max(0, self._depth - (node.ndim - arg.ndim)) :]
-        return None if shape == arg.shape else shape
-
-    def _factors(self, node: Expr) -> tuple[str, str] | None:
-        """The factors of a product that is only summed up, where one dot product does both."""
-        (x,) = node.inputs
-        if x not in self._dotted:
-            return None
-        left, right = x.inputs
-        return self._argument(left, x), self._argument(right, x)
-
-    def _dots(self) -> set[Expr]:
-        """The products of equal shapes that nothing but one sum over whole slices, or their rows, uses."""
-        found = set()
-        for node in self._region.nodes:
-            if node.op.reduction is not np.add or not node.inputs[0].ndim:
-                continue
-            (x,) = node.inputs
-            if x not in self._inside or self._uses[x] > 1 or x in self._kept:
-                continue
-            dims = reduced_dims(node)
-            rows = dims == (x.ndim - 1,) and not is_total(node) and x.shape[-1] <= 2 * _PIECE
-            if (len(dims) == x.ndim or rows or self._region.wide) and ufunc_of(x) is np.multiply and all(
-                arg.shape == x.shape and arg.value is None for arg in x.inputs
-            ):
-                found.add(x)
-        return found
-
-    def _statement(self, node: Expr, body: list[str]) -> None:
-        number = len(self._space)
-        if node in self._dotted:
-            return
-        if self._region.is_total(node):
-            self._total(node, number, body)
-            return
-        work = max(node.elements, max((arg.elements for arg in node.inputs), default=0))
-        factors = self._factors(node) if node.op.reduction is np.add else None
-        if factors is not None:
-            (product,) = node.inputs
-            self._space[f"k{number}"] = np.vecdot
-            keep = "[..., None]" if node.attributes.get("keepdim") else ""
-            body.append(f"n{number} = k{number}({', '.join(factors)}){keep}")
-            self._names[node] = f"n{number}"
-            self.seconds += work * _CHEAP
-            self._keep(node, body)
-            self._release(product)
-            return
-        args = ", ".join(
-            "None" if arg is None else self._argument(arg, node) for arg in node.args
-        )
-        if node.op.reduction is not None and node.inputs[0].ndim:
-            dims = tuple(d - node.inputs[0].ndim for d in reduced_dims(node))
-            self._space[f"k{number}"] = node.op.reduction.reduce
-            dim = dims[0] if len(dims) == 1 else dims
-            keepdims = bool(node.attributes.get("keepdim"))
-            body.append(f"n{number} = k{number}({args}, {dim}, None, None, {keepdims})")
-            self._names[node] = f"n{number}"
-            self.seconds += work * _CHEAP
-            self._keep(node, body)
-            self._release(node)
-            return
-        write = writer_of(node)
-        if write is not None:
-            self.seconds += work * (_DEAR if write in _SLOW else _CHEAP)
-            self._space[f"k{number}"] = write
-            self._release(node)
-            target = self._target(node)
-            body.append(f"k{number}({args}, {_out(write)}{target})")
-            self._names[node] = target
-            return
-        self.seconds += work * _DEAR
-        self._space[f"k{number}"] = prepared(node)
-        # Its result may be a view of an argument, whose scratch therefore stays as it is.
-        body.append(f"n{number} = k{number}({args})")
-        self._names[node] = f"n{number}"
-        self._keep(node, body)
-
-    def _keep(self, node: Expr, body: list[str]) -> None:
-        """Copy what was not written in place to where the region's output lies."""
-        if node in self._kept:
-            body.append(f"o{self.outputs.index(node)}[...] = {self._names[node]}")
-
-    def _target(self, node: Expr) -> str:
-        if node in self._kept:
-            return f"o{self.outputs.index(node)}"
-        kind = (node.shape[self._depth :], node.dtype.numpy)
-        free = self._free.get(kind)
-        if free:
-            number = free.pop()
-        else:
-            number = len(self.scratch)
-            self.scratch.append(kind)
-        self._held[node] = number
-        return f"s{number}"
-
-    def _release(self, node: Expr) -> None:
-        """Count the uses of a node's arguments; after the last, its scratch may be written over."""
-        for arg in node.inputs:
-            self._uses[arg] -= 1
-            if not self._uses[arg] and arg in self._held:
-                number = self._held.pop(arg)
-                self._free.setdefault(self.scratch[number], []).append(number)
-
-    def _total(self, node: Expr, number: int, body: list[str]) -> None:
-        position = self.totals.index(node)
-        (x,) = node.inputs
-        reduction = node.op.reduction
-        self.seconds += x.elements * _CHEAP
-        factors = self._factors(node) if reduction is np.add else None
-        if factors is not None:
-            self._space[f"k{number}"] = _dot
-            body.append(f"t{position} = t{position} + k{number}({', '.join(factors)})")
-            self._release(x)
-            return
-        arg = self._argument(x, node)
-        axes = (0, *(d - self._depth + 1 for d in reduced_dims(node) if d >= self._depth))
-        self._space[f"k{number}"] = reduction.reduce
-        if node.elements == 1 or self._region.wide:
-            whole = f"float(k{number}({arg}, None))"
-            body.append(
-                f"t{position} = t{position} + {whole}"
-                if reduction is np.add
-                else f"t{position} = float(r{number}(t{position}, {whole}))"
-            )
-            self._space[f"r{number}"] = reduction
-        else:
-            kept = "keepdims" if node.attributes.get("keepdim") else ""
-            axis = axes[0] if len(axes) == 1 else axes
-            text = f"k{number}({arg}, {axis})"
-            if kept:
-                text = f"{text}.reshape({self._inner(node)})"
-            self._space[f"r{number}"] = reduction
-            body.append(f"r{number}(t{position}, {text}, {_out(reduction)}t{position})")
-        self._release(node)
+    def _whole(self, place: int, totals: Sequence[Sequence[Any]]) -> Array:
+        """What the parts of all threads add up to, in their order."""
+        node = self._totals[place]
+        combine = node.op.reduction
+        whole = totals[0][place]
+        for other in totals[1:]:
+            whole = combine(whole, other[place])
+        if self._rows is not None and node.elements == 1:
+            whole = combine.reduce(whole)
+        return np.asarray(whole, node.dtype.numpy).reshape(node.shape)
 
 
-# BLAS spreads a dot product of more than 10,000 numbers over threads of its own, beside ours.
-_PIECE = 1 << 12
-
-
-def _dot(a: Array, b: Array) -> float:
-    """The sum of all products, piece by piece."""
-    a, b = a.reshape(-1), b.reshape(-1)
-    even = a.size - a.size % _PIECE
-    total = float(np.vecdot(a[even:], b[even:]))
-    if even:
-        pieces = np.vecdot(a[:even].reshape(-1, _PIECE), b[:even].reshape(-1, _PIECE))
-        total += float(np.add.reduce(pieces))
-    return total
-
-
-def _out(function: Any) -> str:
-    """NumPy wants these two to be told which argument is the output; the rest is quicker without."""
-    return "out=" if function in (np.maximum, np.minimum) else ""
-
-
-# Ufuncs that take many times as long as arithmetic.
-_SLOW = {
-    *(np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.power),
-    *(np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.arctan2, np.hypot),
-    *(np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh, np.arctanh),
-}
+def _cut(loop: Loop) -> tuple[int, list[tuple[int, int]]]:
+    """How long a block is, and from where to where each thread goes."""
+    step = max(1, min(BLOCK // loop.widest, loop.length))
+    blocks = -(-loop.length // step)
+    threads = max(1, min(cores(), blocks, int(loop.seconds / WORTH_A_THREAD)))
+    if 1 < threads > blocks // 2:
+        step = -(-loop.length // threads)
+        blocks = threads
+    share = max(1, -(-blocks // threads) * step)
+    parts = [(start, min(start + share, loop.length)) for start in range(0, loop.length, share)]
+    return step, parts or [(0, 0)]

@@ -89,7 +89,9 @@ class Compiled:
                 near = did_you_mean(name, wanted)
                 msg = f"the expression has no input `{name}`" + (f"; {near}" if near else "")
                 raise TypeError(msg)
-        floating = [name for name in arrays if name in wanted and arrays[name].dtype.kind not in "biu"]
+        floating = [
+            name for name in arrays if name in wanted and arrays[name].dtype.kind not in "biu"
+        ]
         if self.wrt is None:
             return tuple(floating)
         for name in self.wrt:

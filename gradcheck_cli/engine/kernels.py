@@ -64,7 +64,7 @@ def prepared(node: Expr) -> Callable[..., Any]:
     assert node.op.kernel is not None
     attributes = concrete(node.attrs)
     kernel = partial(node.op.kernel, **attributes) if attributes else node.op.kernel
-    if node.op.outputs or all(arg.dtype is node.dtype for arg in node.inputs) and node.inputs:
+    if node.op.outputs or (all(arg.dtype is node.dtype for arg in node.inputs) and node.inputs):
         return kernel
     # What a kernel makes of integers depends on the default dtype when it runs; the node's type is fixed.
     dtype = node.dtype.numpy
@@ -81,4 +81,4 @@ def identity_of(reduction: np.ufunc) -> float:
     """What a reduction of nothing gives."""
     if reduction.identity is not None:
         return float(reduction.identity)
-    return {np.maximum: -np.inf, np.minimum: np.inf}[reduction]
+    return -np.inf if reduction is np.maximum else np.inf

@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.simplify import sweep
-from gradcheck_cli.engine.fuse import reduced_dims
-from gradcheck_cli.graph import CONST, TABLE, Expr, const, make, t
+from gradcheck_cli.engine.regions import reduced_dims
+from gradcheck_cli.graph import TABLE, Expr, const, make, t
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,15 +51,14 @@ def _in_parts(node: Expr) -> Expr | None:
     """A composite by what its record says it is made of."""
     assert node.op.fused is not None
     parts = node.op.fused(*node.args, **node.attributes)
-    return parts[node.output] if isinstance(parts, tuple) else parts
+    made: Expr | None = parts[node.output] if isinstance(parts, tuple) else parts
+    return made
 
 
 def filled(node: Expr) -> Expr | None:
     """The zero-dimensional node that every element of `node` equals, where that shows."""
     name = node.op.name
-    if name == "full_like":
-        value = node.attributes["fill_value"]
-    elif name == "full":
+    if name == "full_like" or name == "full":
         value = node.attributes["fill_value"]
     elif name in ("zeros_like", "ones_like"):
         value = float(name == "ones_like") if node.dtype.is_floating else None
@@ -163,9 +162,7 @@ def _summed_to(node: Expr) -> Expr | None:
     (x,) = node.inputs
     extra = x.ndim - node.ndim
     dims = tuple(range(extra)) + tuple(
-        d + extra
-        for d, size in enumerate(node.shape)
-        if size == 1 and x.shape[d + extra] != 1
+        d + extra for d, size in enumerate(node.shape) if size == 1 and x.shape[d + extra] != 1
     )
     if not dims:
         return x if x.shape == node.shape else None
@@ -234,9 +231,11 @@ def _softmax_of_logsumexp(node: Expr) -> Expr | None:
     if total.op.name != "logsumexp" or total.inputs[0] is not x or 0 in x.shape or not x.ndim:
         return None
     dims = reduced_dims(total)
-    if difference.inputs[1].shape != tuple(
-        1 if d in dims else size for d, size in enumerate(x.shape)
-    ) and total.ndim:
+    if (
+        difference.inputs[1].shape
+        != tuple(1 if d in dims else size for d, size in enumerate(x.shape))
+        and total.ndim
+    ):
         return None
     largest = x.amax(dims, keepdim=True)
     exp = (x - t.where(largest.isfinite(), largest, 0.0)).exp()
@@ -251,7 +250,10 @@ def _tail(node: Expr) -> Expr | None:
     return None
 
 
-_WHOLE: dict[str, tuple[Rewrite, ...]] = {"exp": (_softmax_again, _softmax_of_logsumexp), "add": (_tail,)}
+_WHOLE: dict[str, tuple[Rewrite, ...]] = {
+    "exp": (_softmax_again, _softmax_of_logsumexp),
+    "add": (_tail,),
+}
 _EXACT: dict[str, tuple[Rewrite, ...]] = {
     "mul": (_multiply_by_one, _merge_numbers),
     "neg": (_negated,),

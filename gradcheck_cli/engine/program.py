@@ -12,10 +12,11 @@ import numpy as np
 
 from gradcheck_cli.engine.blocks import Blocks
 from gradcheck_cli.engine.buffers import Buffers
-from gradcheck_cli.engine.fuse import Region, partition
+from gradcheck_cli.engine.fuse import partition
 from gradcheck_cli.engine.kernels import prepared, ufunc_of
 from gradcheck_cli.engine.lower import lower
 from gradcheck_cli.engine.memory import bytes_of, too_large
+from gradcheck_cli.engine.regions import Region
 from gradcheck_cli.graph import INPUT, Expr, concrete, topological
 
 if TYPE_CHECKING:
@@ -111,15 +112,14 @@ class Program:
             or node.op.cubic
         }
         # Outputs that may be, or look into, another array: an input, a constant, another output.
-        self._shared = [
-            i for i, root in enumerate(roots) if root not in fresh or root in roots[:i]
-        ]
+        self._shared = [i for i, root in enumerate(roots) if root not in fresh or root in roots[:i]]
         self._constants = list(folded.values())
         # The text is made of numbered names alone; nothing that a user wrote is in it.
         exec(text, space)  # noqa: S102 -- see above
         self._run: Callable[..., tuple[Any, ...]] = space["run"]
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run it."""
         with np.errstate(all="ignore"):
             return self._run(*arrays)
 
@@ -175,7 +175,12 @@ def _last_uses(
     kept = set(roots)
     result: dict[Expr | Region, list[Expr]] = {}
     for node, item in last.items():
-        if node not in kept and node.op is not INPUT and node.value is None and node.elements > 4096:
+        if (
+            node not in kept
+            and node.op is not INPUT
+            and node.value is None
+            and node.elements > 4096
+        ):
             result.setdefault(item, []).append(node)
     return result
 

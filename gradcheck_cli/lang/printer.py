@@ -136,7 +136,9 @@ class _Printer:
             return self.infix(node, op.infix)
         text = self.call(node)
         if op.outputs:
-            text += f".{op.outputs[node.output]}"
+            # What functions of F return is a plain tuple.
+            named = op.on != ("F",)
+            text += f".{op.outputs[node.output]}" if named else f"[{node.output}]"
         return text, _ATOM
 
     @staticmethod

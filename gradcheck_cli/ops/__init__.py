@@ -2,6 +2,7 @@
 
 from gradcheck_cli.ops import (  # noqa: F401
     activation,
+    average,
     axes,
     cast,
     choice,
@@ -13,6 +14,7 @@ from gradcheck_cli.ops import (  # noqa: F401
     diagonal,
     einsum,
     elementwise,
+    embedding,
     extrema,
     functions,
     gather,
@@ -27,6 +29,7 @@ from gradcheck_cli.ops import (  # noqa: F401
     norm,
     normalization,
     piecewise,
+    pooling,
     products,
     reduce,
     repeat,

@@ -225,7 +225,8 @@ def reducing(ufunc: np.ufunc) -> Callable[[Expr], Any]:
         dims = tuple(d - x.ndim for d in dims_of(attributes.get("dim"), x.ndim))
         axis = None if len(dims) == x.ndim else dims[0] if len(dims) == 1 else dims
         keepdims = bool(attributes.get("keepdim"))
-        reduce, dtype = ufunc.reduce, np.int64 if counts else None
+        reduce: Any = ufunc.reduce
+        dtype = np.int64 if counts else None
         # Positional arguments are read several times as fast.
         return lambda x: reduce(x, axis, dtype, None, keepdims)
 

@@ -26,9 +26,8 @@ def add_at(out: Any, key: tuple[Any, ...], values: Any) -> None:
     """
     places: Any = 0
     for index, size in zip(key, out.shape, strict=False):
-        if index.size and index.min() < 0:
-            index = np.where(index < 0, index + size, index)
-        places = places * size + index
+        negative = index.size and index.min() < 0
+        places = places * size + (np.where(index < 0, index + size, index) if negative else index)
     rest = out.shape[len(key) :]
     values = np.broadcast_to(values, (*np.shape(places), *rest))
     places = np.reshape(places, -1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Numbers = tuple[int, ...]
 
 
-class _Records(NamedTuple):
+class Records(NamedTuple):
     """The primitives for one number of dimensions."""
 
     conv: Op
@@ -29,7 +29,7 @@ class _Records(NamedTuple):
     weight: Op
 
 
-_RECORDS: dict[int, _Records] = {}
+RECORDS: dict[int, Records] = {}
 
 
 def _same_kind(name: str, *args: Expr | None) -> None:
@@ -48,7 +48,9 @@ def _check_weight(
 ) -> None:
     """Refuse a weight that doesn't fit the input's channels. Raises Invalid (GC014, GC015)."""
     sizes = "length" if ndim == 1 else "height, width"
-    form = "in_channels, out_channels / groups" if transposed else "out_channels, in_channels / groups"
+    form = (
+        "in_channels, out_channels / groups" if transposed else "out_channels, in_channels / groups"
+    )
     if groups < 1:
         raise Invalid("GC014", f"groups must be positive, not {groups}", argument="groups")
     if len(weight) != ndim + 2 or 0 in weight:
@@ -178,7 +180,9 @@ def _transposed_size(
     extra = per_dim(output_padding, ndim, "output_padding", 0)
     if any(e >= s for e, s in zip(extra, stride, strict=True)):
         msg = f"output_padding {extra} must be smaller than the stride {stride}"
-        raise Invalid("GC014", msg, "it chooses among the sizes that a stride maps to one", "output_padding")
+        raise Invalid(
+            "GC014", msg, "it chooses among the sizes that a stride maps to one", "output_padding"
+        )
     out = tuple(
         (n - 1) * s - 2 * p + span + e
         for n, s, p, span, e in zip(
@@ -241,13 +245,15 @@ def _batched(x: Expr, ndim: int) -> Any:
 
 
 def _bias_gradient(ndim: int, g: Expr, bias: Expr | None) -> Any:
-    return None if bias is None else g.sum((*range(g.ndim - ndim - 1), *range(g.ndim - ndim, g.ndim)))
+    return (
+        None if bias is None else g.sum((*range(g.ndim - ndim - 1), *range(g.ndim - ndim, g.ndim)))
+    )
 
 
 def _conv_vjp(
     ndim: int, g: Expr, out: Expr, x: Expr, weight: Expr, bias: Expr | None, **window: Any
 ) -> tuple[Any, ...]:
-    records = _RECORDS[ndim]
+    records = RECORDS[ndim]
     batch, upstream = _batched(x, ndim), _batched(g, ndim)
     by_input = make(records.input, (weight, upstream), {"input_size": shape_of(batch), **window})
     by_weight = make(records.weight, (batch, upstream), {"weight_size": shape_of(weight), **window})
@@ -270,7 +276,7 @@ def _transpose_vjp(
     dilation: Numbers,
 ) -> tuple[Any, ...]:
     """As PyTorch writes a transposed convolution: the convolution of which it is the gradient."""
-    records = _RECORDS[ndim]
+    records = RECORDS[ndim]
     window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     by_input = make(records.conv, (g, weight, None), window)
     batch, upstream = _batched(x, ndim), _batched(g, ndim)
@@ -287,7 +293,7 @@ def _input_vjp(
     input_size: Sequence[Any],
     **window: Any,
 ) -> tuple[Any, ...]:
-    records = _RECORDS[ndim]
+    records = RECORDS[ndim]
     by_weight = make(records.weight, (g, grad), {"weight_size": shape_of(weight), **window})
     return by_weight, make(records.conv, (g, weight, None), window)
 
@@ -295,7 +301,7 @@ def _input_vjp(
 def _weight_vjp(
     ndim: int, g: Expr, out: Expr, x: Expr, grad: Expr, weight_size: Sequence[Any], **window: Any
 ) -> tuple[Any, ...]:
-    records = _RECORDS[ndim]
+    records = RECORDS[ndim]
     by_input = make(records.input, (g, grad), {"input_size": shape_of(x), **window})
     return by_input, make(records.conv, (x, g, None), window)
 
@@ -310,13 +316,13 @@ def _by_name(
     dilation: Numbers,
     groups: int,
 ) -> Any:
-    """padding='same': the result has the input's size; where the margins can't be equal, the last is wider."""
+    """padding='same': the result has the input's size; of unequal margins, the last is the wider."""
     if padding not in ("same", "valid"):
         msg = f"padding is 'same', 'valid' or whole numbers, not {padding!r}"
         raise Invalid("GC014", msg, argument="padding")
     window = {"stride": stride, "padding": (0,), "dilation": dilation, "groups": groups}
     if padding == "valid":
-        return make(_RECORDS[ndim].conv, (x, weight, bias), window)
+        return make(RECORDS[ndim].conv, (x, weight, bias), window)
     if any(s != 1 for s in stride):
         msg = f"padding='same' is for a stride of 1, not {stride}"
         raise Invalid("GC014", msg, "give the padding as numbers", "padding")
@@ -326,14 +332,13 @@ def _by_name(
     spans = extent(weight.shape[2:], per_dim(dilation, ndim, "dilation", 1))
     # An odd total is made even by one more in front; the result's first element goes.
     window["padding"] = tuple(span // 2 for span in spans)
-    result = make(_RECORDS[ndim].conv, (x, weight, bias), window)
+    result = make(RECORDS[ndim].conv, (x, weight, bias), window)
     for d, span in enumerate(spans):
         if span % 2 == 0:
             result = result[(..., slice(1, None), *[slice(None)] * (ndim - 1 - d))]
     return result
 
 
-_SIZED = "{name}(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=1, {padding}, int[] dilation=1, int groups=1)"
 _WINDOW = "int[] stride=1, int[] padding=0, int[] dilation=1, int groups=1"
 
 
@@ -394,7 +399,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         cubic=True,
         samples=samples["transpose"],
     )
-    _RECORDS[ndim] = _Records(conv, by_input, by_weight)
+    RECORDS[ndim] = Records(conv, by_input, by_weight)
 
 
 _register(
@@ -433,9 +438,7 @@ _register(
         ),
         "transpose": (
             Sample("F.conv_transpose1d(x, w, b)", x=(2, 3, 4), w=(3, 2, 3), b=(2,)),
-            Sample(
-                "torch.conv_transpose1d(x, w, None, 3, 1, 2, 2, 2)", x=(4, 3), w=(4, 2, 2)
-            ),
+            Sample("torch.conv_transpose1d(x, w, None, 3, 1, 2, 2, 2)", x=(4, 3), w=(4, 2, 2)),
             Sample("F.conv_transpose1d(x, w, stride=2)", x=(0, 2, 3), w=(2, 1, 2)),
         ),
     },
@@ -448,7 +451,12 @@ _register(
             Sample("F.conv2d(x, w, b)", x=(2, 3, 5, 6), w=(4, 3, 3, 2), b=(4,)),
             Sample("torch.conv2d(x, w, None, (2, 1), (0, 2))", x=(2, 2, 5, 4), w=(3, 2, 2, 3)),
             Sample("F.conv2d(x, w, stride=3, padding=1, groups=2)", x=(4, 4, 5), w=(2, 2, 2, 2)),
-            Sample("F.conv2d(x, w, b, dilation=(2, 1), groups=3)", x=(1, 3, 4, 3), w=(3, 1, 2, 2), b=(3,)),
+            Sample(
+                "F.conv2d(x, w, b, dilation=(2, 1), groups=3)",
+                x=(1, 3, 4, 3),
+                w=(3, 1, 2, 2),
+                b=(3,),
+            ),
             Sample("F.conv2d(x, w)", x=(2, 3, 2, 2), w=(4, 3, 1, 1)),
             Sample("F.conv2d(x, w, b)", x=(0, 2, 3, 3), w=(2, 2, 2, 2), b=(2,)),
         ),
@@ -459,7 +467,9 @@ _register(
         ),
         "input": (
             Sample(
-                "torch.nn.grad.conv2d_input((2, 3, 5, 6), w, g, (2, 1))", w=(4, 3, 2, 3), g=(2, 4, 2, 4)
+                "torch.nn.grad.conv2d_input((2, 3, 5, 6), w, g, (2, 1))",
+                w=(4, 3, 2, 3),
+                g=(2, 4, 2, 4),
             ),
             Sample(
                 "torch.nn.grad.conv2d_input(x.shape, w, g, padding=1, dilation=2, groups=2)",
@@ -470,7 +480,9 @@ _register(
         ),
         "weight": (
             Sample(
-                "torch.nn.grad.conv2d_weight(x, (4, 3, 2, 3), g, (2, 1))", x=(2, 3, 5, 6), g=(2, 4, 2, 4)
+                "torch.nn.grad.conv2d_weight(x, (4, 3, 2, 3), g, (2, 1))",
+                x=(2, 3, 5, 6),
+                g=(2, 4, 2, 4),
             ),
             Sample(
                 "torch.nn.grad.conv2d_weight(x, w.shape, g, padding=1, dilation=2, groups=2)",
@@ -487,7 +499,11 @@ _register(
                 w=(4, 2, 2, 2),
                 b=(4,),
             ),
-            Sample("F.conv_transpose2d(x, w, stride=2, output_padding=1)", x=(0, 2, 3, 3), w=(2, 1, 2, 2)),
+            Sample(
+                "F.conv_transpose2d(x, w, stride=2, output_padding=1)",
+                x=(0, 2, 3, 3),
+                w=(2, 1, 2, 2),
+            ),
         ),
     },
 )

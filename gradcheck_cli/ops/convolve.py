@@ -7,33 +7,26 @@ the result is that of a block, whatever the size of the input.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_cli.ops.windows import extent, inside, offsets, spread, strides_of
+from gradcheck_cli.ops.windows import extent, inside, product, spread, steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from gradcheck_cli.graph import Shape
 
 # The columns of a block stay in a core's own cache.
 _BLOCK_BYTES = 1 << 19
-# From here on (in multiplications) OpenBLAS shares a product among threads, which costs more than it gains
-# for columns that are in one core's cache, and 10 ms a product where another process has the other core.
+# From here on (in multiplications) OpenBLAS shares a product among threads. That costs more than it gains
+# for columns in one core's cache, and 10 ms a product where another process has the other core.
 _ONE_THREAD = 520_000
+_ONE_THREAD_VECTOR = 9_000
 # Narrower products don't keep the core busy.
 _NARROW = 64
-
-
-class _Block(NamedTuple):
-    """Images and rows of results worked on together, in tiles of `count` images and `height` rows."""
-
-    images: slice
-    rows: slice
-    count: int
-    height: int
 
 
 class _Layout(NamedTuple):
@@ -50,97 +43,128 @@ class _Layout(NamedTuple):
     stride: Shape
     padding: Shape
     dilation: Shape
+    itemsize: int
 
     @property
     def inner(self) -> int:
         """How many terms an element of the result sums up."""
         return self.channels * product(self.kernel)
 
-    def blocks(self, itemsize: int) -> Iterator[_Block]:
-        """All of the work, cut into blocks."""
-        if not self.images:
-            return
-        width = product(self.out[1:])
-        total = self.out[0] * width
-        best = _ONE_THREAD // (self.inner * self.results)
-        if best < _NARROW:  # a product this large is worth several threads
-            best = max(_NARROW, _BLOCK_BYTES * 8 // (self.inner * self.groups * itemsize))
-        count, height = 1, self.out[0]
-        if total < _NARROW:
-            count = min(self.images, max(1, best // total))
-        else:
-            height = max(1, min(height, best // width))
-            height = -(-self.out[0] // -(-self.out[0] // height))  # as even as can be
-        tile = self.inner * self.groups * count * height * width * itemsize
-        together = max(1, _BLOCK_BYTES // tile)
-        whole = self.out[0] - self.out[0] % height
-        for top, end, high in ((0, whole, height), (whole, self.out[0], self.out[0] - whole)):
-            if top == end:
-                continue
-            down = min(together, (end - top) // high) * high
-            across = count * max(1, together * high // (end - top)) if down == end - top else count
-            for first in range(0, self.images, across):
-                last = min(first + across, self.images)
-                for row in range(top, end, down):
-                    rows = slice(row, min(row + down, end))
-                    even = last - (last - first) % count
-                    if even > first:
-                        yield _Block(slice(first, even), rows, count, high)
-                    if last > even:
-                        yield _Block(slice(even, last), rows, last - even, high)
+
+class _Block(NamedTuple):
+    """Images and rows of results that are worked on together, cut into tiles.
+
+    `windows` and `results` are shape, strides and offset of the views
+    (tiles, tiles, groups, channels, *kernel, images of a tile, rows of a tile, *rest) and
+    (tiles, tiles, groups, results, images of a tile, windows of an image in a tile).
+    `columns` is the shape (tiles, tiles, groups, inner, windows).
+    """
+
+    images: slice
+    rows: slice
+    windows: tuple[Shape, Shape, int]
+    results: tuple[Shape, Shape, int]
+    columns: Shape
 
 
-def product(sizes: Sequence[int]) -> int:
-    """Of all numbers given."""
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
-
-
-def _layout(
+@lru_cache(maxsize=256)
+def _plan(
     size: Shape,
     weight: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
     groups: int,
-) -> _Layout:
+    itemsize: int,
+) -> tuple[_Layout, tuple[_Block, ...]]:
+    """The sizes and the blocks of all the work."""
     ndim = len(size) - 2
     stride, padding, dilation = (spread(v, ndim) for v in (stride, padding, dilation))
+    kernel = tuple(weight[2:])
     wide = tuple(s + 2 * p for s, p in zip(size[2:], padding, strict=True))
-    out = tuple(
-        (w - span) // s + 1
-        for w, span, s in zip(wide, extent(weight[2:], dilation), stride, strict=True)
-    )
-    return _Layout(
+    spans = extent(kernel, dilation)
+    out = tuple((w - span) // s + 1 for w, span, s in zip(wide, spans, stride, strict=True))
+    at = _Layout(
         size[0],
         groups,
         weight[1],
         weight[0] // groups,
-        tuple(weight[2:]),
+        kernel,
         tuple(size[2:]),
         wide,
         out,
         stride,
         padding,
         dilation,
+        itemsize,
     )
+    return at, tuple(_blocks(at)) if at.images else ()
 
 
-def _tiled(x: Any, at: _Layout, block: _Block) -> Any:
-    """A view of (images, groups * n, *between, rows, ...) as tiles.
+def _tile(at: _Layout) -> tuple[int, int]:
+    """How many images and how many rows of each make a tile."""
+    width = product(at.out[1:])
+    total = at.out[0] * width
+    limit = _ONE_THREAD_VECTOR if at.results == 1 else _ONE_THREAD
+    best = limit // (at.inner * at.results)
+    if best < _NARROW:  # a product this large is worth several threads
+        best = max(_NARROW, _BLOCK_BYTES * 8 // (at.inner * at.groups * at.itemsize))
+    if total < _NARROW:
+        return min(at.images, max(1, best // total)), at.out[0]
+    most = max(1, min(at.out[0], best // width))
+    return 1, -(-at.out[0] // -(-at.out[0] // most))  # as even as can be
 
-    (images / count, rows / height, groups, n, *between, count, height, ...); `between` are the places in
-    the kernel where `x` holds windows.
-    """
-    ndim = len(at.kernel)
-    between = x.shape[2:-ndim]
-    shape = (-1, block.count, at.groups, x.shape[1] // at.groups, *between)
-    shape += (x.shape[-ndim] // block.height, block.height, *x.shape[x.ndim - ndim + 1 :])
-    split = 4 + len(between)
-    order = (0, split, *range(2, split), 1, *range(split + 1, len(shape)))
-    return x.reshape(shape).transpose(order)
+
+def _blocks(at: _Layout) -> Iterator[_Block]:
+    count, height = _tile(at)
+    tile = at.inner * at.groups * count * height * product(at.out[1:]) * at.itemsize
+    together = max(1, _BLOCK_BYTES // tile)
+    whole = at.out[0] - at.out[0] % height
+    for top, end, high in ((0, whole, height), (whole, at.out[0], at.out[0] - whole)):
+        if top == end:
+            continue
+        tiles = (end - top) // high
+        down = min(together, tiles) * high
+        across = count * max(1, together // tiles)
+        for first in range(0, at.images, across):
+            last = min(first + across, at.images)
+            even = last - (last - first) % count
+            for row in range(top, end, down):
+                rows = slice(row, min(row + down, end))
+                if even > first:
+                    yield _block(at, slice(first, even), rows, count, high)
+                if last > even:
+                    yield _block(at, slice(even, last), rows, last - even, high)
+
+
+def _block(at: _Layout, images: slice, rows: slice, count: int, height: int) -> _Block:
+    tiles = ((images.stop - images.start) // count, (rows.stop - rows.start) // height)
+    steps = steps_of(at.wide, at.itemsize)
+    channel = product(at.wide) * at.itemsize
+    image = channel * at.channels * at.groups
+    moves = [s * step for s, step in zip(at.stride, steps, strict=True)]
+    places = [d * step for d, step in zip(at.dilation, steps, strict=True)]
+    windows = (
+        (*tiles, at.groups, at.channels, *at.kernel, count, height, *at.out[1:]),
+        (count * image, height * moves[0], channel * at.channels, channel, *places, image, *moves),
+        rows.start * moves[0] + (0 if at.wide != at.size else images.start * image),
+    )
+    width = product(at.out[1:])
+    channel = at.out[0] * width * at.itemsize
+    image = channel * at.results * at.groups
+    row = width * at.itemsize
+    results = (
+        (*tiles, at.groups, at.results, count, height * width),
+        (count * image, height * row, channel * at.results, channel, image, at.itemsize),
+        rows.start * row + images.start * image,
+    )
+    columns = (*tiles, at.groups, at.inner, count * height * width)
+    return _Block(images, rows, windows, results, columns)
+
+
+def _view(array: Any, form: tuple[Shape, Shape, int]) -> Any:
+    shape, strides, offset = form
+    return np.ndarray(shape, array.dtype, array, offset, strides)
 
 
 class _Columns:
@@ -148,41 +172,31 @@ class _Columns:
 
     def __init__(self, x: Any, at: _Layout) -> None:
         self.x, self.at = np.ascontiguousarray(x), at
-        self.buffer: Any = np.empty(0, x.dtype)
+        self.buffer: Any = None
         self.margins: Any = None
         self.held: slice | None = None
 
     def of(self, block: _Block) -> Any:
-        """(tiles, tiles, groups, inner, windows) of a block."""
+        windows = _view(self.widened(block.images), block.windows)
+        size = windows.size
+        if self.buffer is None or self.buffer.size < size:
+            self.buffer = np.empty(size, self.x.dtype)
+        columns = self.buffer[:size]
+        np.copyto(columns.reshape(windows.shape), windows)
+        return columns.reshape(block.columns)
+
+    def widened(self, images: slice) -> Any:
+        """The images with their margins."""
         at = self.at
-        windows = strides_of(self.images(block), at.kernel, at.out, at.stride, at.dilation)
-        ndim = len(at.kernel)
-        windows = windows[(..., block.rows, *[slice(None)] * (ndim - 1))]
-        windows = _tiled(windows, at, block)
-        if self.buffer.size < windows.size:
-            self.buffer = np.empty(windows.size, self.x.dtype)
-        columns = self.buffer[: windows.size].reshape(windows.shape)
-        np.copyto(columns, windows)
-        return columns.reshape(*columns.shape[:2], at.groups, at.inner, -1)
-
-    def images(self, block: _Block) -> Any:
-        """The block's images with their margins."""
-        at, x = self.at, self.x[block.images]
         if at.wide == at.size:
-            return x
-        if self.margins is None or len(self.margins) < len(x):
-            self.margins = np.zeros((len(x), at.groups * at.channels, *at.wide), x.dtype)
-        margins = self.margins[: len(x)]
-        if self.held != block.images:
-            margins[(..., *inside(at.padding, at.size))] = x
-            self.held = block.images
-        return margins
-
-
-def _results(grad: Any, at: _Layout, block: _Block) -> Any:
-    """A block of results as (tiles, tiles, groups, results, windows)."""
-    tiles = _tiled(grad[(block.images, slice(None), block.rows)], at, block)
-    return tiles.reshape(*tiles.shape[:4], -1)
+            return self.x
+        if self.held != images:
+            x = self.x[images]
+            if self.margins is None or len(self.margins) < len(x):
+                self.margins = np.zeros((len(x), x.shape[1], *at.wide), x.dtype)
+            self.margins[(slice(len(x)), slice(None), *inside(at.padding, at.size))] = x
+            self.held = images
+        return self.margins
 
 
 def convolve(
@@ -190,30 +204,35 @@ def convolve(
     x: Any,
     weight: Any,
     bias: Any,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
     groups: int,
 ) -> Any:
     """The convolution of a batch of images, or of one."""
     batch = x if x.ndim == ndim + 2 else x[None]
-    at = _layout(batch.shape, weight.shape, stride, padding, dilation, groups)
-    dtype = np.result_type(x, weight) if bias is None else np.result_type(x, weight, bias)
+    dtype = x.dtype
+    if weight.dtype != dtype or (bias is not None and bias.dtype != dtype):
+        dtype = np.result_type(x, weight) if bias is None else np.result_type(x, weight, bias)
+        batch = batch.astype(dtype)
+    at, blocks = _plan(batch.shape, weight.shape, stride, padding, dilation, groups, dtype.itemsize)
     out = np.empty((at.images, groups * at.results, *at.out), dtype)
     filters = weight.reshape(groups, at.results, at.inner)
     if bias is not None:
-        bias = bias.reshape(-1, *[1] * ndim)
+        bias = bias.reshape(groups, at.results, 1)
     columns = _Columns(batch, at)
-    for block in at.blocks(dtype.itemsize):
-        part = out[(block.images, slice(None), block.rows)]
-        tiles = _tiled(part, at, block)
-        if block.count == 1:
-            target = tiles.reshape(*tiles.shape[:4], -1)  # still a view: rows of one image adjoin
+    for block in blocks:
+        tiles = _view(out, block.results)
+        if tiles.shape[-2] == 1:
+            target = tiles[..., 0, :]
             np.matmul(filters, columns.of(block), out=target)
+            if bias is not None:
+                target += bias
         else:
-            np.copyto(tiles, np.matmul(filters, columns.of(block)).reshape(tiles.shape))
-        if bias is not None:
-            part += bias
+            found = np.matmul(filters, columns.of(block))
+            if bias is not None:
+                found += bias
+            np.copyto(tiles, found.reshape(tiles.shape))
     return out if x.ndim == ndim + 2 else out[0]
 
 
@@ -221,20 +240,23 @@ def weight_gradient(
     x: Any,
     grad: Any,
     weight_size: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
     groups: int,
 ) -> Any:
     """What the weight of a convolution receives from `grad`: windows times results, summed up."""
-    at = _layout(x.shape, weight_size, stride, padding, dilation, groups)
     dtype = np.result_type(x, grad)
-    total = np.zeros((groups, at.inner, at.results), dtype)
+    x, grad = x.astype(dtype, copy=False), np.ascontiguousarray(grad, dtype)
+    at, blocks = _plan(x.shape, weight_size, stride, padding, dilation, groups, dtype.itemsize)
+    total: Any = np.zeros((groups, at.inner, at.results), dtype)
     columns = _Columns(x, at)
-    for block in at.blocks(dtype.itemsize):
+    for block in blocks:
+        results = _view(grad, block.results)
+        results = results.reshape(*results.shape[:4], -1).swapaxes(-1, -2)
         # Many columns on the left: BLAS is faster with the narrow factor on the right.
-        found = np.matmul(columns.of(block), _results(grad, at, block).swapaxes(-1, -2))
-        total += found.sum((0, 1)) if len(found) * found.shape[1] > 1 else found[0, 0]
+        found = np.matmul(columns.of(block), results)
+        total += found.sum((0, 1)) if found.size > total.size else found[0, 0]
     return np.ascontiguousarray(total.swapaxes(1, 2)).reshape(weight_size)
 
 
@@ -242,33 +264,43 @@ def input_gradient(
     weight: Any,
     grad: Any,
     input_size: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
     groups: int,
 ) -> Any:
     """What the input of a convolution receives from `grad`: every result spreads over its window."""
-    at = _layout(input_size, weight.shape, stride, padding, dilation, groups)
     dtype = np.result_type(weight, grad)
+    at, blocks = _plan(
+        tuple(input_size), weight.shape, stride, padding, dilation, groups, dtype.itemsize
+    )
+    margins = tuple(
+        span - 1 - p for span, p in zip(extent(at.kernel, at.dilation), at.padding, strict=True)
+    )
+    if max(at.stride) == 1 and min(margins) >= 0 and at.results <= 4 * at.channels:
+        return _turned(weight, grad, margins, at)
+    grad = np.ascontiguousarray(grad, dtype)
     out = np.zeros((at.images, groups * at.channels, *at.wide), dtype)
     filters = np.ascontiguousarray(weight.reshape(groups, at.results, at.inner).swapaxes(1, 2))
-    buffer = np.empty(0, dtype)
-    ndim = len(at.kernel)
-    for block in at.blocks(dtype.itemsize):
-        results = _results(grad, at, block)
-        count = results.size // at.results * at.inner
-        if buffer.size < count:
-            buffer = np.empty(count, dtype)
-        shape = (*results.shape[:3], at.inner, results.shape[-1])
-        columns = np.matmul(filters, results, out=buffer[:count].reshape(shape))
-        here = (block.rows.stop - block.rows.start, *at.out[1:])
-        shape = (*results.shape[:3], at.channels, *at.kernel, block.count, block.height, *here[1:])
-        columns = columns.reshape(shape)
-        part = out[block.images]
-        first = (block.rows.start, *[0] * (ndim - 1))
-        for place, where in offsets(at.kernel, here, at.stride, at.dilation, first):
-            target = _tiled(part[(..., *where)], at, block)
-            target += columns[(*[slice(None)] * 4, *place)]
+    for block in blocks:
+        results = _view(grad, block.results)
+        columns = np.matmul(filters, results.reshape(*results.shape[:4], -1))
+        columns = columns.reshape(block.windows[0])
+        windows = _view(out[block.images] if at.wide != at.size else out, block.windows)
+        for place in np.ndindex(*at.kernel):
+            # At one place of the kernel, no two windows have the same element.
+            key = (*[slice(None)] * 4, *place)
+            target = windows[key]
+            target += columns[key]
     if at.wide == at.size:
         return out
     return np.ascontiguousarray(out[(..., *inside(at.padding, at.size))])
+
+
+def _turned(weight: Any, grad: Any, margins: Shape, at: _Layout) -> Any:
+    """The same where windows move by 1: the convolution of `grad` with the weight turned around."""
+    ndim = len(at.kernel)
+    weight = weight.reshape(at.groups, at.results, at.channels, *at.kernel).swapaxes(1, 2)
+    weight = weight[(..., *[slice(None, None, -1)] * ndim)]
+    weight = weight.reshape(at.groups * at.channels, at.results, *at.kernel)
+    return convolve(ndim, grad, weight, None, at.stride, margins, at.dilation, at.groups)

@@ -81,9 +81,7 @@ def _taking_one(node: Expr) -> Any:
     if not _one_a_row(node):
         return None
     size = node.inputs[0].shape[1]
-    return lambda x, index: x[
-        np.arange(len(x))[:, None], within(index, size, 1, negative=False)
-    ]
+    return lambda x, index: x[np.arange(len(x))[:, None], within(index, size, 1, negative=False)]
 
 
 def _adding_one(node: Expr) -> Any:

@@ -10,6 +10,13 @@ import numpy as np
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import register
 from gradcheck_cli.ops.diagonal import eye
+from gradcheck_cli.ops.factor import (
+    determinant,
+    inverted,
+    log_determinant,
+    refused,
+    sign_and_log,
+)
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
@@ -42,8 +49,7 @@ def refusing(message: str) -> Iterator[None]:
     try:
         yield
     except np.linalg.LinAlgError:
-        hint = "draw it with `sample: spd`, or add a multiple of torch.eye(n)"
-        raise Invalid("GC204", message, hint) from None
+        raise refused(message) from None
 
 
 def _inverse(x: Any) -> Any:
@@ -87,6 +93,7 @@ register(
     infer=_square("inverse"),
     cubic=True,
     kernel=_inverse,
+    fused=inverted,
     vjp=lambda g, out, x: -turned(out) @ g @ turned(out),
     also=("torch.linalg.inv",),
     method=True,
@@ -105,6 +112,7 @@ register(
     infer=_per_matrix("det"),
     cubic=True,
     kernel=np.linalg.det,
+    fused=determinant,
     vjp=lambda g, out, x: _times(g * out, turned(x.inverse())),
     also=("torch.linalg.det",),
     analytic=True,
@@ -139,6 +147,7 @@ register(
     infer=_per_matrix("logdet"),
     cubic=True,
     kernel=_logdet,
+    fused=log_determinant,
     vjp=lambda g, out, x: _times(g, turned(x.inverse())),
     analytic=True,
     convention="the rule needs the inverse: a matrix that is exactly singular is refused",
@@ -161,6 +170,7 @@ register(
     infer=_slogdet,
     cubic=True,
     kernel=_sign_and_log,
+    fused=sign_and_log,
     vjp=lambda g, out, x, output: _times(g, turned(x.inverse())) if output == 1 else None,
     outputs=("sign", "logabsdet"),
     also=("torch.linalg.slogdet",),

@@ -89,7 +89,8 @@ def _fused_log_softmax(x: Expr, dim: int, dtype: Any) -> Expr | None:
     if not x.ndim or 0 in x.shape:
         return None
     shifted, _, total = exponentials(x, dim, dtype)
-    return shifted - total.log()
+    log_total: Expr = total.log()
+    return shifted - log_total
 
 
 def _softmax_samples(name: str) -> tuple[Sample, ...]:

@@ -17,8 +17,8 @@ from gradcheck_cli.ops._common import (
     count_of,
     dims_of,
     reduced,
-    register,
     reducing,
+    register,
     require_floating,
     restore,
 )

@@ -89,7 +89,9 @@ def filled_in(elements: int, shape: Sequence[int], of: Shape) -> Shape:
 def _unchanged(node: Expr) -> int:
     """How many leading dims reshape() leaves as they are."""
     pairs = zip(node.inputs[0].shape, node.shape, strict=False)
-    return next((d for d, (a, b) in enumerate(pairs) if a != b), min(node.inputs[0].ndim, node.ndim))
+    return next(
+        (d for d, (a, b) in enumerate(pairs) if a != b), min(node.inputs[0].ndim, node.ndim)
+    )
 
 
 def _reshaping(node: Expr) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
+from gradcheck_cli.ops import factor, triangular
 from gradcheck_cli.ops._common import broadcast, register
 from gradcheck_cli.ops.linalg import refusing, require_matrix, require_square, turned
 from gradcheck_cli.ops.products import same_dtype
@@ -73,6 +74,7 @@ register(
     ),
     cubic=True,
     kernel=_solve_kernel,
+    fused=factor.solved,
     vjp=_solve_vjp,
     on=("torch.linalg",),
     analytic=True,
@@ -89,21 +91,6 @@ register(
         Sample("torch.linalg.solve(x, y)", x=(0, 0), y=(0,)),
     ),
 )
-
-
-def _substitute(A: Any, B: Any, upper: bool, left: bool, unitriangular: bool) -> Any:
-    """Forward or back substitution, one row of all systems of the batch at a time."""
-    if not left:
-        A, B, upper = np.swapaxes(A, -1, -2), np.swapaxes(B, -1, -2), not upper
-    size = A.shape[-1]
-    batch = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
-    out = np.empty((*batch, *B.shape[-2:]), np.result_type(A, B))
-    for row in reversed(range(size)) if upper else range(size):
-        known = slice(row + 1, None) if upper else slice(row)
-        solved = (A[..., row : row + 1, known] @ out[..., known, :])[..., 0, :]
-        rest = B[..., row, :] - solved
-        out[..., row, :] = rest if unitriangular else rest / A[..., row, row, None]
-    return out if left else np.swapaxes(out, -1, -2)
 
 
 def _solve_triangular(A: Expr, B: Expr, *, upper: bool, left: bool, unitriangular: bool) -> Type:
@@ -127,7 +114,8 @@ register(
     doc="The X of the linear equations A X = B, or X A = B, of which one triangle of A is read.",
     infer=_solve_triangular,
     cubic=True,
-    kernel=_substitute,
+    kernel=triangular.substitute,
+    prepare=triangular.prepare,
     vjp=_solve_triangular_vjp,
     on=("torch.linalg",),
     analytic=True,
@@ -152,15 +140,34 @@ def _cholesky(x: Expr, *, upper: bool) -> Type:
     return Type(x.shape, x.dtype)
 
 
+_NOT_POSITIVE = "the matrix given to cholesky() is not positive definite"
+
+
 def _factor(x: Any, upper: bool) -> Any:
     """The factor of the symmetric part, so that finite differences see PyTorch's gradient.
 
     PyTorch reads one triangle, but its gradient is that of a symmetric matrix, spread over both.
     """
     symmetric = (x + np.swapaxes(x, -1, -2)) / 2
-    with refusing("the matrix given to cholesky() is not positive definite"):
+    with refusing(_NOT_POSITIVE):
         out = _complex_factor(symmetric) if np.iscomplexobj(x) else np.linalg.cholesky(symmetric)
     return np.swapaxes(out, -1, -2) if upper else out
+
+
+def _prepare_cholesky(node: Expr) -> Any:
+    """The same for a large matrix, without work on what is symmetric already."""
+    if node.ndim != 2 or node.shape[0] < factor.LARGE:
+        return None
+    upper = node.attributes["upper"]
+
+    def run(x: Any) -> Any:
+        own = x.copy() if factor.is_symmetric(x) else (x + x.T) / 2
+        out, info = factor.routine("potrf", x.dtype)(own.T, overwrite_a=1)
+        if info:
+            raise factor.refused(_NOT_POSITIVE)
+        return out if upper else out.T
+
+    return run
 
 
 def _complex_factor(x: Any) -> Any:
@@ -179,8 +186,8 @@ def _cholesky_vjp(g: Expr, out: Expr, x: Expr, *, upper: bool) -> Any:
     L, gL = (turned(out), turned(g)) if upper else (out, g)
     p = turned(L) @ gL
     middle = (p.tril() + turned(p.tril(-1))) / 2
-    inverse = L.inverse()
-    return turned(inverse) @ middle @ inverse
+    inner = t.solve_triangular(turned(L), middle, upper=True)
+    return t.solve_triangular(L, inner, upper=False, left=False)
 
 
 register(
@@ -189,6 +196,7 @@ register(
     infer=_cholesky,
     cubic=True,
     kernel=_factor,
+    prepare=_prepare_cholesky,
     vjp=_cholesky_vjp,
     also=("torch.linalg.cholesky",),
     analytic=True,

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from gradcheck_cli.graph import Expr, Shape
 
-# What a kernel works on at a time stays in the processor's cache.
-BLOCK_BYTES = 1 << 22
-
 
 def per_dim(
     values: Sequence[int], ndim: int, name: str, least: int, default: Sequence[int] = ()
@@ -44,37 +41,29 @@ def extent(kernel: Sequence[int], dilation: Sequence[int]) -> Shape:
     return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
 
 
-def strides_of(x: Any, kernel: Shape, out: Shape, stride: Shape, dilation: Shape) -> Any:
-    """All windows of a contiguous `x` as a view of shape (..., *kernel, *out)."""
-    ndim = len(kernel)
-    steps = x.strides[-ndim:]
-    return np.ndarray(
-        (*x.shape[:-ndim], *kernel, *out),
-        x.dtype,
-        x,
-        0,
-        (
-            *x.strides[:-ndim],
-            *(d * step for d, step in zip(dilation, steps, strict=True)),
-            *(s * step for s, step in zip(stride, steps, strict=True)),
-        ),
-    )
+def product(sizes: Sequence[int]) -> int:
+    """Of all numbers given."""
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+def steps_of(sizes: Sequence[int], itemsize: int) -> Shape:
+    """The strides of contiguous dims."""
+    return tuple(product(sizes[d + 1 :]) * itemsize for d in range(len(sizes)))
 
 
 def offsets(
-    kernel: Shape, out: Shape, stride: Shape, dilation: Shape, first: Shape | None = None
+    kernel: Shape, out: Shape, stride: Shape, dilation: Shape
 ) -> Iterator[tuple[Shape, tuple[slice, ...]]]:
-    """Each place in a window, with the subscript that takes this place of all windows.
-
-    `first` is where the first window begins, in windows: that of a block of them.
-    """
-    begins = [0] * len(kernel) if first is None else [f * s for f, s in zip(first, stride, strict=True)]
+    """Each place in a window, with the subscript that takes this place of all windows."""
     for place in np.ndindex(*kernel):
         yield (
             place,
             tuple(
-                slice(b + p * d, b + p * d + (o - 1) * s + 1, s)
-                for b, p, d, o, s in zip(begins, place, dilation, out, stride, strict=True)
+                slice(p * d, p * d + (o - 1) * s + 1, s)
+                for p, d, o, s in zip(place, dilation, out, stride, strict=True)
             ),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -11,31 +11,55 @@ import pytest
 import torch
 
 import gradcheck_cli
-from gradcheck_cli.engine import blocks, compiled, fuse
+from gradcheck_cli.engine import blocks, compiled, regions
 from gradcheck_cli.engine.compiled import compile as compiled_from
 from gradcheck_cli.errors import ExitCode, GradcheckError
 
 RNG = np.random.default_rng(0)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Large enough for blocks, and no multiple of any block.
 MANY = 70_001
 
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
     "squares": ("(p - r).pow(2).sum()", {"p": (MANY,), "r": (MANY,)}),
-    "chain": ("(torch.tanh(torch.sin(x) * torch.exp(y)) / (1 + x * x)).mean()", {"x": (301, 233), "y": (233,)}),
-    "columns": ("((x * w + b).relu() * x.amax(1, keepdim=True)).sum()", {"x": (300, 301), "w": (301,), "b": (301,)}),
+    "chain": (
+        "(torch.tanh(torch.sin(x) * torch.exp(y)) / (1 + x * x)).mean()",
+        {"x": (301, 233), "y": (233,)},
+    ),
+    "columns": (
+        "((x * w + b).relu() * x.amax(1, keepdim=True)).sum()",
+        {"x": (300, 301), "w": (301,), "b": (301,)},
+    ),
     "softmax": ("(torch.softmax(x, -1) * y).sum()", {"x": (7, 100, 101), "y": (7, 100, 101)}),
     "log softmax": ("(F.log_softmax(x, 1) * y).sum()", {"x": (300, 301), "y": (300, 301)}),
-    "layer norm": ("(F.layer_norm(x, (x.size(-1),), w, b) * x.sin()).sum()", {"x": (400, 200), "w": (200,), "b": (200,)}),
+    "layer norm": (
+        "(F.layer_norm(x, (x.size(-1),), w, b) * x.sin()).sum()",
+        {"x": (400, 200), "w": (200,), "b": (200,)},
+    ),
     "rms norm": ("F.rms_norm(x, (200,), w).square().sum()", {"x": (400, 200), "w": (200,)}),
-    "batch norm": ("(F.batch_norm(x, None, None, w, b, training=True) * y).sum()", {"x": (40, 30, 60), "w": (30,), "b": (30,), "y": (40, 30, 60)}),
-    "attention": ("(F.scaled_dot_product_attention(q, k, v) * q).sum()", {"q": (6, 90, 40), "k": (6, 90, 40), "v": (6, 90, 40)}),
+    "batch norm": (
+        "(F.batch_norm(x, None, None, w, b, training=True) * y).sum()",
+        {"x": (40, 30, 60), "w": (30,), "b": (30,), "y": (40, 30, 60)},
+    ),
+    "attention": (
+        "(F.scaled_dot_product_attention(q, k, v) * q).sum()",
+        {"q": (6, 90, 40), "k": (6, 90, 40), "v": (6, 90, 40)},
+    ),
     "logsumexp": ("torch.logsumexp(x, -1).sum()", {"x": (2, MANY)}),
-    "gelu and silu": ("(F.gelu(x) + F.silu(x) + F.gelu(x, approximate='tanh')).sum()", {"x": (MANY,)}),
+    "gelu and silu": (
+        "(F.gelu(x) + F.silu(x) + F.gelu(x, approximate='tanh')).sum()",
+        {"x": (MANY,)},
+    ),
     "running sums": ("x.cumsum(1).pow(2).sum()", {"x": (200, 300)}),
     "transposed": ("(x.T * y).sum().sqrt()", {"x": (300, 200), "y": (200, 300)}),
     "totals used again": ("((x - x.mean()) / x.std()).pow(3).sum()", {"x": (MANY,)}),
     "outer": ("torch.exp(-(x.unsqueeze(1) - y).pow(2)).sum()", {"x": (290,), "y": (280,)}),
-    "several families": ("(x.sin().sum(0) * y.cos().sum(1)).sum()", {"x": (300, 200), "y": (200, 300)}),
+    "several families": (
+        "(x.sin().sum(0) * y.cos().sum(1)).sum()",
+        {"x": (300, 200), "y": (200, 300)},
+    ),
     "small": ("(x @ w).tanh().sum()", {"x": (3, 4), "w": (4, 2)}),
     "number": ("x.exp() * x", {"x": ()}),
     "empty": ("(x * y).sum() + y.sum()", {"x": (0, 3), "y": (3,)}),
@@ -49,7 +73,7 @@ def in_torch(text: str, arrays: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     }
     value = eval(text, {"torch": torch, "F": torch.nn.functional}, dict(leaves))
     value.backward()
-    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.requires_grad}
+    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     return value.detach().numpy(), {name: g.numpy() for name, g in gradients.items()}
 
 
@@ -75,7 +99,8 @@ def test_value_and_gradients_are_pytorchs(name: str, dtype: str) -> None:
     close(value, expected, dtype)
     assert gradients.keys() == expected_gradients.keys()
     for key, gradient in gradients.items():
-        assert (gradient.shape, gradient.dtype) == (arrays[key].shape, dtype)
+        assert gradient.shape == arrays[key].shape
+        assert gradient.dtype == dtype
         close(gradient, expected_gradients[key], dtype)
 
 
@@ -90,7 +115,7 @@ def test_class_indices() -> None:
     close(gradients["x"], expected_gradients["x"], "float64")
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "Fortran order": np.asfortranarray,
     "reversed": lambda x: x[::-1, ::-1],
     "every other": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
@@ -128,7 +153,7 @@ def test_results_are_the_callers_own(size: int) -> None:
     second = f(**{name: array + 1 for name, array in arrays.items()})
     for name, gradient in gradients.items():
         assert np.array_equal(gradient, before[name])
-        gradient += 1
+        np.add(gradient, 1, out=gradient)
         assert np.array_equal(arrays[name], kept[name])
     assert np.array_equal(second[1]["x"], kept["y"] + 1)
 
@@ -283,7 +308,7 @@ def test_bad_expressions_are_refused_at_once() -> None:
 
 def test_what_exceeds_memory_is_refused_before_it_is_allocated() -> None:
     with (
-        mock.patch.object(compiled, "memory_limit", lambda: 10**9),
+        mock.patch.object(compiled, "memory_limit", return_value=10**9),
         pytest.raises(GradcheckError) as raised,
     ):
         # Blocks do without the whole outer product; a matrix product needs it.
@@ -308,13 +333,13 @@ def test_the_package_exports_it() -> None:
 def test_large_arrays_do_run_in_blocks() -> None:
     """Else the tests above would show less than they seem to."""
     made = []
-    original = fuse.Region.__init__
+    original = regions.Region.__init__
 
-    def counting(self: fuse.Region, *args: Any, **kwargs: Any) -> None:
+    def counting(self: regions.Region, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         made.append(self)
 
-    with mock.patch.object(fuse.Region, "__init__", counting):
+    with mock.patch.object(regions.Region, "__init__", counting):
         text, shapes = EXPRESSIONS["layer norm"]
         compiled_from(text)(**drawn(shapes, "float64"))
     assert len(made) == 1

@@ -20,7 +20,7 @@ import torch
 import gradcheck_cli.ops  # noqa: F401  -- fills the table
 from gradcheck_cli import dtypes
 from gradcheck_cli.calculus.differentiate import differentiate
-from gradcheck_cli.engine import blocks, fuse
+from gradcheck_cli.engine import blocks, regions
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.program import Program
 from gradcheck_cli.errors import GradcheckError, Source
@@ -381,10 +381,10 @@ def single_precision(case: Case) -> None:
 def everything_in_blocks() -> Iterator[None]:
     """Sizes at which even two numbers are cut into blocks and shared between threads."""
     with (
-        mock.patch.object(fuse, "BIG", 1),
+        mock.patch.object(regions, "BIG", 1),
         mock.patch.object(blocks, "BLOCK", 24),
         mock.patch.object(blocks, "WORTH_A_THREAD", 1e-12),
-        mock.patch.object(blocks, "cores", lambda: 2),
+        mock.patch.object(blocks, "cores", return_value=2),
     ):
         yield
 
@@ -399,7 +399,7 @@ def program_against_plan(case: Case) -> None:
     straight = Program(nodes, list(values))(*values.values())
     with everything_in_blocks():
         blocked = Program(nodes, list(values))(*values.values())
-        with mock.patch.object(fuse, "WIDE", 2):
+        with mock.patch.object(regions, "WIDE", 2):
             wide = Program(nodes, list(values))(*values.values())
     results = (("straight-line", straight), ("in blocks", blocked), ("in wide blocks", wide))
     for what, found in results:
