@@ -359,9 +359,12 @@ _interning = RLock()
 
 def told_apart(value: Any) -> Any:
     """`value` told apart from its equals of other types: 1, 1.0 and True, 0.0 and -0.0."""
-    if type(value) is tuple:
-        return tuple(map(told_apart, value))
-    return (float, value.hex()) if type(value) is float else (type(value), value)
+    kind = type(value)
+    if kind is tuple:
+        return tuple([told_apart(item) for item in value])
+    if kind is str or value is None:
+        return value
+    return (float, value.hex()) if kind is float else (kind, value)
 
 
 def _node(
@@ -456,8 +459,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         else:
             return _static(op, nodes, attrs)
     items = tuple(attrs.items())
-    # What is known already needn't be inferred again; a type follows from these four.
-    key = (op, nodes, told_apart(items) if items else (), dtypes.default_dtype.get())
+    key = _made_key(op, nodes, items)
     found = _interned.get(key)
     if found is not None:
         return found
@@ -468,6 +470,13 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     return op.result_tuple(
         *(_node(op, nodes, items, type_, output) for output, type_ in enumerate(types))
     )
+
+
+def _made_key(
+    op: Op, args: tuple[Expr | None, ...], attrs: tuple[tuple[str, Any], ...]
+) -> tuple[Any, ...]:
+    """What is known already needn't be inferred again; a type follows from these four."""
+    return (op, args, told_apart(attrs) if attrs else (), dtypes.default_dtype.get())
 
 
 MAX_BITS = 63
@@ -558,14 +567,33 @@ def _concrete(value: Any) -> Any:
 
 def rebuild(node: Expr, replace: Callable[[Expr], Expr]) -> Expr:
     """The same operator on replaced arguments (also those in symbolic sizes), shapes inferred anew."""
-    if not node.args and not node.attrs:
-        return node
-    args = tuple(None if arg is None else replace(arg) for arg in node.args)
-    attrs = tuple((name, _replaced(value, replace)) for name, value in node.attrs)
-    if args == node.args and attrs == node.attrs:
-        return node
+    args = tuple([None if arg is None else replace(arg) for arg in node.args])
+    attrs = node.attrs
+    if attrs and symbolic_sizes(node):
+        attrs = tuple([(name, _replaced(value, replace)) for name, value in attrs])
+    if attrs == node.attrs:
+        if args == node.args:
+            return node
+        # Arguments of the same types give the same type, where the default dtype has no part in it.
+        plain = node.value is None and not node.op.outputs and node.op.kernel is not None
+        if (
+            plain
+            and any(arg.dtype is node.dtype for arg in node.inputs)
+            and all(map(_of_one_type, args, node.args))
+        ):
+            key = _made_key(node.op, args, attrs)
+            found = _interned.get(key)
+            type_ = Type(node.shape, node.dtype)
+            return _new(key, node.op, args, attrs, type_) if found is None else found
     made = make(node.op, args, dict(attrs))
     return made[node.output] if node.op.outputs else made  # type: ignore[no-any-return]
+
+
+def _of_one_type(a: Expr | None, b: Expr | None) -> bool:
+    """Whether nothing can be inferred from one that couldn't be from the other."""
+    if a is None or b is None or a is b:
+        return a is b
+    return a.shape == b.shape and a.dtype is b.dtype and a.value is None and b.value is None
 
 
 def _replaced(value: Any, replace: Callable[[Expr], Expr]) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus import algebra, layout, present, sizes
-from gradcheck_cli.graph import Expr, rebuild, symbolic_sizes
+from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,13 +48,28 @@ def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     return current
 
 
-def sweep(roots: tuple[Expr, ...], rewrites: Rewrites) -> tuple[Expr, ...]:
+def sweep(
+    roots: tuple[Expr, ...],
+    rewrites: Rewrites,
+    *,
+    early: Rewrites | None = None,
+    symbolic: bool = True,
+) -> tuple[Expr, ...]:
     """Every node below `roots` brought to a form in which no rewrite fires, arguments before users.
 
-    Iterative, so that deep graphs are no problem. What a rewrite makes is swept in its turn.
+    Iterative, so that deep graphs are no problem. What a rewrite makes is swept in its turn. `early`
+    rewrites see a node before anything below it has changed. Not `symbolic`, sizes become plain numbers:
+    enough to compute with, and sooner done.
     """
     done: dict[Expr, Expr] = {}
+
+    def settled(node: Expr) -> Expr:
+        if symbolic or node.value is None:
+            return done[node]
+        return node if node.op is CONST else const(node.value)
+
     successor: dict[Expr, Expr] = {}
+    seen: set[Expr] = set()
     stack = list(reversed(roots))
     while stack:
         node = stack[-1]
@@ -68,13 +83,22 @@ def sweep(roots: tuple[Expr, ...], rewrites: Rewrites) -> tuple[Expr, ...]:
             else:
                 stack.append(after)
             continue
-        below = (*node.inputs, *symbolic_sizes(node)) if node.attrs else node.inputs
-        open_ = [child for child in below if child not in done]
+        if early and node.op.name in early and node not in seen:
+            seen.add(node)
+            other = _rewritten(node, early)
+            if other is not None:
+                successor[node] = other
+                continue
+        if symbolic:
+            below = (*node.inputs, *symbolic_sizes(node)) if node.attrs else node.inputs
+            open_ = [child for child in below if child not in done]
+        else:
+            open_ = [child for child in node.inputs if child not in done and child.value is None]
         if open_:
             assert successor.keys().isdisjoint(open_), f"rewrites of {node!r} go in a circle"
             stack += open_
             continue
-        after = rebuild(node, done.__getitem__)
+        after = rebuild(node, settled)
         if after is node:
             after = _rewritten(node, rewrites)
         if after is None:
@@ -82,7 +106,7 @@ def sweep(roots: tuple[Expr, ...], rewrites: Rewrites) -> tuple[Expr, ...]:
         else:
             assert after not in successor or after in done, f"rewrites of {node!r} go in a circle"
             successor[node] = after
-    return tuple(done[root] for root in roots)
+    return tuple(settled(root) for root in roots)
 
 
 def _rewritten(node: Expr, rewrites: Rewrites) -> Expr | None:

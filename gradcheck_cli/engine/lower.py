@@ -26,15 +26,12 @@ _FILLED = {"expand": 0, "full_like": 1, "full": 0}
 
 def lower(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     """The same expressions, ready to be planned."""
-    current = tuple(roots)
-    for rewrites in _passes():
-        current = sweep(current, rewrites)
-    return current
+    return sweep(tuple(roots), _rewrites(), early=_WHOLE, symbolic=False)
 
 
 @cache
-def _passes() -> tuple[dict[str, tuple[Rewrite, ...]], ...]:
-    """First what needs to see whole operators, then their parts. Made once: records don't change."""
+def _rewrites() -> dict[str, tuple[Rewrite, ...]]:
+    """By operator; made once, since records don't change."""
     parts: dict[str, tuple[Rewrite, ...]] = {}
     for name, op in TABLE.by_name.items():
         rewrites = _EXACT.get(name, ())
@@ -44,7 +41,7 @@ def _passes() -> tuple[dict[str, tuple[Rewrite, ...]], ...]:
             rewrites = (*rewrites, _in_parts)
         if rewrites:
             parts[name] = rewrites
-    return (_WHOLE, parts)
+    return parts
 
 
 def _in_parts(node: Expr) -> Expr | None:

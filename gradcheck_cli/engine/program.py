@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_cli.engine import regions
 from gradcheck_cli.engine.blocks import Blocks
 from gradcheck_cli.engine.buffers import Buffers
 from gradcheck_cli.engine.fuse import partition
@@ -59,7 +60,8 @@ class Program:
             return variables[node]
 
         joint: dict[Any, str] = {}
-        items = partition(order, set(roots))
+        small = all(node.elements < regions.BIG for node in order)
+        items = list(order) if small else partition(order, set(roots))
         last = _last_uses(items, roots)
         for item in items:
             if isinstance(item, Region):
