@@ -177,10 +177,10 @@ def _sum_of_filled(node: Expr) -> Expr | None:
     if number is None or not node.elements:
         return None
     total = number * (x.elements // node.elements)
-    if not node.shape:
-        return total if total.dtype is node.dtype else None
     if total.value is not None:
         return t.full(node.shape, total.value, dtype=node.dtype)  # type: ignore[no-any-return]
+    if not node.shape:
+        return total if total.dtype is node.dtype else None
     return total.expand(node.shape)  # type: ignore[no-any-return]
 
 
