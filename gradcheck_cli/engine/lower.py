@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from gradcheck_cli.calculus.simplify import sweep
 from gradcheck_cli.engine.regions import reduced_dims
 from gradcheck_cli.graph import TABLE, Expr, const, make, t
+from gradcheck_cli.ops._common import FEW
+from gradcheck_cli.ops.classification import ENTROPY_SLOPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +38,7 @@ def _rewrites() -> dict[str, tuple[Rewrite, ...]]:
     for name, op in TABLE.by_name.items():
         rewrites = _EXACT.get(name, ())
         if (op.elementwise or op.broadcasts) and op.kernel is not None:
-            rewrites = (_unfilled, *rewrites)
+            rewrites = (_unfilled, _of_one_dtype, *rewrites)
         if op.fused is not None:
             rewrites = (*rewrites, _in_parts)
         if rewrites:
@@ -89,6 +91,21 @@ def _unfilled(node: Expr) -> Expr | None:
     if made.dtype is not node.dtype:
         return None
     return made if made.shape == node.shape else made.expand(node.shape)  # type: ignore[no-any-return]
+
+
+def _of_one_dtype(node: Expr) -> Expr | None:
+    """Integers, masks and other floating types made the result's, so that a ufunc can do the rest."""
+    if node.op.ufunc is None or not node.dtype.is_floating:
+        return None
+    args = [
+        arg
+        if arg is None or arg.value is not None or arg.dtype is node.dtype
+        else arg.to(node.dtype)
+        for arg in node.args
+    ]
+    if all(new is old for new, old in zip(args, node.args, strict=True)):
+        return None
+    return make(node.op, args, node.attributes)  # type: ignore[no-any-return]
 
 
 def _multiply_by_one(node: Expr) -> Expr | None:
@@ -217,6 +234,20 @@ def _softmax_again(node: Expr) -> Expr | None:
     return make(TABLE.by_name["softmax"], x.args, x.attributes)  # type: ignore[no-any-return]
 
 
+def _entropy_slope(node: Expr) -> Expr | None:
+    """What the rule of cross entropy says, for a few rows in one kernel."""
+    scaled, places, taken = node.inputs
+    if scaled.op.name != "mul" or taken.op.name != "neg" or scaled.elements >= FEW:
+        return None
+    each, softmax = scaled.inputs
+    if softmax.op.name != "softmax" or taken.inputs[0] is not each or node.ndim != 2:
+        return None
+    x = softmax.inputs[0]
+    if softmax.attributes != {"dim": 1, "dtype": None} or x.dtype is not each.dtype or 0 in x.shape:
+        return None
+    return make(ENTROPY_SLOPE, (each, x, places), {})  # type: ignore[no-any-return]
+
+
 def _softmax_of_logsumexp(node: Expr) -> Expr | None:
     """`exp(x - logsumexp(x)) -> exp(x - max) / sum`, from the exponentials that are there already."""
     (difference,) = node.inputs
@@ -248,6 +279,7 @@ def _tail(node: Expr) -> Expr | None:
 
 
 _WHOLE: dict[str, tuple[Rewrite, ...]] = {
+    "scatter_add": (_entropy_slope,),
     "exp": (_softmax_again, _softmax_of_logsumexp),
     "add": (_tail,),
 }

@@ -38,6 +38,9 @@ DOMAINS: dict[str, tuple[float | None, float | None]] = {
     "above_one": (1.1, 3.0),
 }
 
+# Below so many elements a NumPy call costs more than its pass over them: fewer calls, whatever they do.
+FEW = 1 << 13
+
 special = _Lazy("scipy.special")
 linalg = _Lazy("scipy.linalg")
 sparse = _Lazy("scipy.sparse")

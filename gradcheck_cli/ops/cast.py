@@ -45,11 +45,17 @@ def cast_back(g: Expr, x: Expr) -> Expr:
     return back
 
 
+def _converting(x: Any, out: Any) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
 register(
     "to(Tensor input, dtype dtype)",
     doc="The same values in another dtype.",
     infer=lambda x, dtype: Type(x.shape, dtype),
     kernel=cast,
+    into=lambda node: None if node.dtype is dtypes.bfloat16 else _converting,
+    broadcasts=True,
     vjp=lambda g, out, x, dtype: cast_back(g, x) if dtype.is_floating else None,
     on=("Tensor",),
     method=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Op, Sample, Type, make, t
-from gradcheck_cli.ops._common import as_tensor, register, require_floating, typed
+from gradcheck_cli.ops._common import FEW, as_tensor, register, require_floating, typed
 from gradcheck_cli.ops.index import within
 from gradcheck_cli.ops.loss import (
     Losses,
@@ -262,8 +263,44 @@ def _entropy_vjp(
     return (each * t.softmax(x, dim)).scatter_add(dim, classes, -each), None
 
 
+def _few_rows(node: Expr) -> Any:
+    """The kernel for a matrix of few elements, in as few calls as there can be."""
+    x, target = node.inputs
+    if x.ndim != 2 or 0 in x.shape or target.dtype.name != "int64":
+        return None
+    ignored, size, rows = node.attributes["ignore_index"], x.shape[1], np.arange(x.shape[0])
+
+    def run(x: Any, target: Any) -> Any:
+        if target.min() < 0 or 0 <= ignored < size:
+            return _entropy(x, target, ignored, "none")
+        shifted = x - np.maximum.reduce(x, 1, None, None, True)
+        picked = shifted[rows, within(target, size, 1, negative=False)]
+        return np.log(np.add.reduce(np.exp(shifted), 1)) - picked
+
+    return run
+
+
+def _slope(each: Any, x: Any, places: Any, rows: Any = None) -> Any:
+    rows = np.arange(len(x))[:, None] if rows is None else rows
+    out = np.exp(x - np.maximum.reduce(x, 1, None, None, True))
+    out *= each / np.add.reduce(out, 1, None, None, True)
+    out[rows, within(places, x.shape[1], 1, negative=False)] -= each
+    return out
+
+
+# No operator of PyTorch's: what lowering makes of the rule below where there are few elements.
+ENTROPY_SLOPE = Op(
+    schema="cross_entropy.slope(Tensor each, Tensor input, Tensor places)",
+    doc="`(each * softmax(input, 1)).scatter_add(1, places, -each)`.",
+    infer=lambda each, x, places: Type(x.shape, x.dtype),
+    kernel=_slope,
+    prepare=lambda node: partial(_slope, rows=np.arange(node.shape[0])[:, None]),
+    on=(),
+)
+
+
 def _fused_entropy(x: Expr, target: Expr, ignore_index: int, reduction: str) -> Expr | None:
-    if 0 in x.shape:
+    if x.elements < FEW:
         return None
     dim = _class_dim(x.ndim)
     kept, classes = _places(target, ignore_index, dim)
@@ -277,6 +314,7 @@ CROSS_ENTROPY: Op = register(
     doc="cross_entropy of class indices, without weight, smoothing and reduction.",
     infer=lambda input, target, ignore_index, reduction: Type(target.shape, input.dtype),
     kernel=_entropy,
+    prepare=_few_rows,
     vjp=_entropy_vjp,
     fused=_fused_entropy,
     define=lambda input, target, ignore_index, reduction: make(
