@@ -25,100 +25,39 @@ if TYPE_CHECKING:
 
 # Results of constant expressions up to this many elements are computed once and kept.
 _FOLDED = 1 << 12
+# Arrays of fewer elements are not worth a statement that lets them go.
+_WORTH_RELEASING = 1 << 12
 
 
 class Program:
     """Outputs as a function of input arrays, ready to run any number of times, from any thread.
 
     `run(*arrays)` takes the arrays of `names` in their order and returns the outputs as a tuple. They may
-    share memory with each other and with the inputs.
+    share memory with each other and with the inputs. `peak_bytes` is an upper estimate of what a run takes.
+    Raises GradcheckError (GC303) where that is above `limit`.
     """
 
     def __init__(
         self, outputs: Sequence[Expr], names: Sequence[str], *, limit: int | None = None
     ) -> None:
         roots = lower(outputs)
-        buffers = Buffers()
         order = topological(roots)
         folded = _folded(order)
         # Nothing below a number that is known needs to run: no `x` for the size of x.
         done = {*folded, *(node for node in order if node.value is not None)}
         order = [node for node in topological(roots, given=done) if node not in done]
-        scratch: dict[Expr | Region, int] = {}
-        lines: list[str] = []
-        space: dict[str, Any] = {}
-        variables: dict[Expr, str] = {}
-        inputs = {name: f"x{i}" for i, name in enumerate(names)}
-
-        def of(node: Expr | None) -> str:
-            if node is None:
-                return "None"
-            if node.value is not None or node in folded:
-                name = f"c{len(space)}"
-                space[name] = folded[node] if node.value is None else node.value
-                variables[node] = name
-            return variables[node]
-
-        joint: dict[Any, str] = {}
         small = all(node.elements < regions.BIG for node in order)
         items = list(order) if small else partition(order, set(roots))
-        last = _last_uses(items, roots)
-        for item in items:
-            if isinstance(item, Region):
-                blocks = Blocks(item, buffers)
-                scratch[item] = blocks.scratch_bytes
-                space[f"r{len(lines)}"] = blocks
-                for node in item.outputs:
-                    variables[node] = f"v{len(variables)}"
-                targets = ", ".join(variables[node] for node in item.outputs)
-                args = ", ".join(of(arg) for arg in blocks.args)
-                lines.append(f"{targets}, = r{len(lines)}({args})")
-            elif item.op is INPUT:
-                variables[item] = inputs[item.attributes["name"]]
-            elif item.op.outputs:
-                key = (item.op, item.args, item.attrs)
-                if key not in joint:
-                    joint[key] = f"j{len(lines)}"
-                    space[f"k{len(lines)}"] = prepared(item)
-                    args = ", ".join(of(arg) for arg in item.args)
-                    lines.append(f"{joint[key]} = k{len(lines)}({args})")
-                variables[item] = f"v{len(variables)}"
-                lines.append(f"{variables[item]} = {joint[key]}[{item.output}]")
-            else:
-                space[f"k{len(lines)}"] = prepared(item)
-                args = ", ".join(of(arg) for arg in item.args)
-                variables[item] = f"v{len(variables)}"
-                lines.append(f"{variables[item]} = k{len(lines)}({args})")
-            gone = [variables[node] for node in last.get(item, ()) if node in variables]
-            if gone:
-                lines.append(f"{' = '.join(gone)} = None")
-        self.peak_bytes = _peak(items, last, scratch)
+        writer = _Writer(items, roots, names, folded)
+        self.peak_bytes = writer.peak
         if limit is not None and self.peak_bytes > limit:
             raise too_large(self.peak_bytes, limit, order)
-        results = "".join(f"{of(root)}, " for root in roots)
-        text = "\n".join(
-            [
-                f"def run({', '.join(inputs[name] for name in names)}):",
-                *(f"    {line}" for line in lines),
-                f"    return ({results})",
-            ]
-        )
+        self._run = writer.function()
         self._numbers = [i for i, root in enumerate(roots) if not root.ndim]
-        fresh = {
-            node
-            for item in items
-            for node in (item.outputs if isinstance(item, Region) else (item,))
-            if isinstance(item, Region)
-            or ufunc_of(node) is not None
-            or node.op.reduction is not None
-            or node.op.cubic
-        }
+        fresh = set().union(*(_fresh(item) for item in items))
         # Outputs that may be, or look into, another array: an input, a constant, another output.
         self._shared = [i for i, root in enumerate(roots) if root not in fresh or root in roots[:i]]
         self._constants = list(folded.values())
-        # The text is made of numbered names alone; nothing that a user wrote is in it.
-        exec(text, space)  # noqa: S102 -- see above
-        self._run: Callable[..., tuple[Any, ...]] = space["run"]
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Run it."""
@@ -139,6 +78,97 @@ class Program:
                     array = results[position] = array.copy()
                 taken.add(id(array))
         return results
+
+
+class _Writer:
+    """Writes the program's text: numbered names alone; nothing that a user wrote is in it."""
+
+    def __init__(
+        self,
+        items: Sequence[Expr | Region],
+        roots: Sequence[Expr],
+        names: Sequence[str],
+        folded: Mapping[Expr, Any],
+    ) -> None:
+        self._folded = folded
+        self._inputs = {name: f"x{i}" for i, name in enumerate(names)}
+        self._space: dict[str, Any] = {}
+        self._names: dict[Expr, str] = {}
+        self._lines: list[str] = []
+        self._buffers = Buffers()
+        self._joint: dict[Any, dict[int, Expr]] = {}
+        for item in items:
+            if isinstance(item, Expr) and item.op.outputs:
+                self._joint.setdefault((item.op, item.args, item.attrs), {})[item.output] = item
+        self.peak = alive = 0
+        last = _last_uses(items, roots)
+        for item in items:
+            scratch = self._item(item)
+            made = item.outputs if isinstance(item, Region) else (item,)
+            alive += sum(bytes_of(node) for node in made)
+            self.peak = max(self.peak, alive + scratch)
+            gone = last.get(item, [])
+            alive -= sum(bytes_of(node) for node in gone)
+            if gone:
+                self._lines.append(f"{' = '.join(self._names[node] for node in gone)} = None")
+        results = "".join(f"{self._name(root)}, " for root in roots)
+        self._lines.append(f"return ({results})")
+
+    def function(self) -> Callable[..., tuple[Any, ...]]:
+        """The function of the input arrays."""
+        lines = [f"def run({', '.join(self._inputs.values())}):"]
+        lines += [f"    {line}" for line in self._lines]
+        exec("\n".join(lines), self._space)  # noqa: S102 -- text of our own, see the class
+        run: Callable[..., tuple[Any, ...]] = self._space["run"]
+        return run
+
+    def _item(self, item: Expr | Region) -> int:
+        """Write one item; return the bytes of scratch that it works on."""
+        if isinstance(item, Region):
+            blocks = Blocks(item, self._buffers)
+            self._call(blocks, [self._new(node) for node in item.outputs], blocks.args)
+            return blocks.scratch_bytes
+        if item.op is INPUT:
+            self._names[item] = self._inputs[item.attributes["name"]]
+        elif not item.op.outputs:
+            self._call(prepared(item), self._new(item), item.args)
+        elif item not in self._names:  # else one call has made all outputs
+            there = self._joint[item.op, item.args, item.attrs]
+            outputs = range(len(item.op.outputs))
+            targets = [self._new(there[i]) if i in there else "_" for i in outputs]
+            self._call(prepared(item), targets, item.args)
+            if "_" in targets:
+                self._lines.append("_ = None")
+        return 0
+
+    def _call(
+        self, function: Any, targets: str | Sequence[str], args: Sequence[Expr | None]
+    ) -> None:
+        name = f"k{len(self._lines)}"
+        self._space[name] = function
+        left = targets if isinstance(targets, str) else "".join(f"{t}, " for t in targets)
+        self._lines.append(f"{left} = {name}({', '.join(map(self._name, args))})")
+
+    def _new(self, node: Expr) -> str:
+        self._names[node] = f"v{len(self._names)}"
+        return self._names[node]
+
+    def _name(self, node: Expr | None) -> str:
+        """What stands for an argument in the text."""
+        if node is None:
+            return "None"
+        if node not in self._names:
+            name = self._names[node] = f"c{len(self._space)}"
+            self._space[name] = self._folded[node] if node.value is None else node.value
+        return self._names[node]
+
+
+def _fresh(item: Expr | Region) -> Sequence[Expr]:
+    """What an item makes that is an array of its own for sure."""
+    if isinstance(item, Region):
+        return item.outputs
+    own = ufunc_of(item) is not None or item.op.reduction is not None or item.op.cubic
+    return (item,) if own else ()
 
 
 def _folded(order: Sequence[Expr]) -> dict[Expr, Any]:
@@ -168,35 +198,18 @@ def _last_uses(
     items: Sequence[Expr | Region], roots: Sequence[Expr]
 ) -> dict[Expr | Region, list[Expr]]:
     """The large arrays whose last use is at an item."""
+    made = {
+        node
+        for item in items
+        for node in (item.outputs if isinstance(item, Region) else (item,))
+        if node.elements >= _WORTH_RELEASING
+    }
+    made -= {*roots, *(item for item in items if isinstance(item, Expr) and item.op is INPUT)}
     last: dict[Expr, Expr | Region] = {}
     for item in items:
-        nodes = item.nodes if isinstance(item, Region) else (item,)
-        for node in nodes:
-            for arg in node.inputs:
-                last[arg] = item
-    kept = set(roots)
+        for node in item.nodes if isinstance(item, Region) else (item,):
+            last.update((arg, item) for arg in node.inputs if arg in made)
     result: dict[Expr | Region, list[Expr]] = {}
     for node, item in last.items():
-        if (
-            node not in kept
-            and node.op is not INPUT
-            and node.value is None
-            and node.elements > 4096
-        ):
-            result.setdefault(item, []).append(node)
+        result.setdefault(item, []).append(node)
     return result
-
-
-def _peak(
-    items: Sequence[Expr | Region],
-    last: Mapping[Expr | Region, Sequence[Expr]],
-    scratch: Mapping[Expr | Region, int],
-) -> int:
-    """An upper estimate of the bytes alive at once: every array owns its memory, views too."""
-    alive = peak = 0
-    for item in items:
-        made = item.outputs if isinstance(item, Region) else (item,)
-        alive += sum(bytes_of(node) for node in made)
-        peak = max(peak, alive + scratch.get(item, 0))
-        alive -= sum(bytes_of(node) for node in last.get(item, ()))
-    return peak

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.ops._common import sparse
+from gradcheck_cli.ops.windows import product
 
 # From this many elements on, a sparse matrix (and at first importing what makes it) is worth it.
 _MANY = 1 << 15
@@ -31,13 +32,31 @@ def add_at(out: Any, key: tuple[Any, ...], values: Any) -> None:
     rest = out.shape[len(key) :]
     values = np.broadcast_to(values, (*np.shape(places), *rest))
     places = np.reshape(places, -1)
-    width = 1
-    for size in rest:
-        width *= size
+    width = product(rest)
     if width == 1:
         _add_numbers(out.reshape(-1), places, values.reshape(-1))
     elif values.size:
         _add_rows(out.reshape(-1, width), places, values.reshape(-1, width))
+
+
+def sum_rows(places: Any, rows: Any, count: int) -> Any:
+    """`add_at` on `count` rows of zeros, which needn't be made and read."""
+    flat = rows.reshape(len(rows), product(rows.shape[1:]))
+    if _is_worth_it(flat):
+        return _product(places, flat, count).reshape(count, *rows.shape[1:])
+    out = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    add_at(out, (places,), rows)
+    return out
+
+
+def _is_worth_it(rows: Any) -> bool:
+    return rows.size >= _MANY and rows.shape[1] > 1 and rows.dtype.char in _SPARSE
+
+
+def _product(places: Any, rows: Any, count: int) -> Any:
+    ends = np.arange(len(places) + 1)
+    ones = np.ones(len(places), rows.dtype)
+    return sparse.csc_array((ones, places, ends), shape=(count, len(places))) @ rows
 
 
 def _add_numbers(out: Any, places: Any, values: Any) -> None:
@@ -48,10 +67,8 @@ def _add_numbers(out: Any, places: Any, values: Any) -> None:
 
 
 def _add_rows(out: Any, places: Any, rows: Any) -> None:
-    if rows.size >= _MANY and out.dtype == rows.dtype and out.dtype.char in _SPARSE:
-        ones = np.ones(len(places), out.dtype)
-        shape = (len(out), len(places))
-        out += sparse.csc_array((ones, places, np.arange(len(places) + 1)), shape=shape) @ rows
+    if out.dtype == rows.dtype and _is_worth_it(rows):
+        out += _product(places, rows, len(out))
     else:
         flat = places[:, None] * rows.shape[1] + np.arange(rows.shape[1])
         np.add.at(out.reshape(-1), flat.reshape(-1), rows.reshape(-1))

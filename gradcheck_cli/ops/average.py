@@ -10,8 +10,7 @@ import numpy as np
 from gradcheck_cli.graph import Expr, Sample, Shape, Type, infix, make, t
 from gradcheck_cli.ops import convolution, pool
 from gradcheck_cli.ops._common import register
-from gradcheck_cli.ops.pooling import out_sizes, window_of
-from gradcheck_cli.ops.windows import per_dim, product, require_input
+from gradcheck_cli.ops.windows import out_sizes, per_dim, product, require_input, window_of
 from gradcheck_cli.schema import Invalid
 
 Numbers = tuple[int, ...]
@@ -95,7 +94,7 @@ def _mean_vjp(
     window = window_of(ndim, kernel_size, stride, padding)
     kernel, step, margins, _ = window
     batch, share = (x, g) if x.ndim == ndim + 2 else (x.unsqueeze(0), g.unsqueeze(0))
-    geometry = {"stride": step, "padding": margins, "dilation": (1,)}
+    geometry: dict[str, Any] = {"stride": step, "padding": margins, "dilation": (1,)}
     conv, by_input, _ = convolution.RECORDS[ndim]
     size = [batch.size(d) for d in range(ndim + 2)]
     cut = []
@@ -139,6 +138,7 @@ def _register(ndim: int, places: tuple[str, ...], extra: str, samples: tuple[Sam
         doc="The mean of each sliding window.",
         infer=partial(_mean_type, name, ndim),
         kernel=partial(_mean_kernel, ndim),
+        leading=lambda node: node.ndim - ndim,
         vjp=partial(_mean_vjp, ndim),
         on=places,
         analytic=True,

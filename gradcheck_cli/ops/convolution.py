@@ -9,8 +9,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradcheck_cli.graph import Expr, Op, Sample, Shape, Type, make
-from gradcheck_cli.ops._common import register, shape_of, sizes
+from gradcheck_cli.graph import Expr, Op, Sample, make
+from gradcheck_cli.ops._common import register, shape_of
+from gradcheck_cli.ops.convolution_types import (
+    check_weight,
+    conv_type,
+    input_type,
+    transposed_size,
+    transposed_type,
+    weight_type,
+)
 from gradcheck_cli.ops.convolve import convolve, input_gradient, weight_gradient
 from gradcheck_cli.ops.windows import extent, per_dim, require_input
 from gradcheck_cli.schema import Invalid
@@ -32,192 +40,6 @@ class Records(NamedTuple):
 RECORDS: dict[int, Records] = {}
 
 
-def _same_kind(name: str, *args: Expr | None) -> None:
-    """Refuse different dtypes, and masks. Raises Invalid (GC016)."""
-    kinds = list(dict.fromkeys(x.dtype for x in args if x is not None))
-    if len(kinds) > 1:
-        listed = " and ".join(kind.name for kind in kinds)
-        msg = f"{name}() needs an input, weight and bias of one dtype, not {listed}"
-        raise Invalid("GC016", msg, f"convert one of them: w.to({kinds[0]})")
-    if kinds[0].kind == "b":
-        raise Invalid("GC016", f"{name}() isn't defined for bool", "convert it: mask.double()")
-
-
-def _check_weight(
-    name: str, weight: Shape, channels: int, groups: int, ndim: int, *, transposed: bool = False
-) -> None:
-    """Refuse a weight that doesn't fit the input's channels. Raises Invalid (GC014, GC015)."""
-    sizes = "length" if ndim == 1 else "height, width"
-    form = (
-        "in_channels, out_channels / groups" if transposed else "out_channels, in_channels / groups"
-    )
-    if groups < 1:
-        raise Invalid("GC014", f"groups must be positive, not {groups}", argument="groups")
-    if len(weight) != ndim + 2 or 0 in weight:
-        msg = f"{name}() needs a weight ({form}, {sizes}) that is not empty, not one of shape {weight}"
-        raise Invalid("GC015", msg, argument="weight")
-    if weight[0] % groups:
-        msg = f"{name}() can't divide a weight of shape {weight} into {groups} groups"
-        raise Invalid("GC015", msg, f"its first size must be a multiple of {groups}", "groups")
-    expected = weight[0] if transposed else weight[1] * groups
-    if channels != expected:
-        msg = (
-            f"{name}() with {groups} group{'s' * (groups != 1)} and a weight of shape {weight} needs an "
-            f"input of {expected} channels, not {channels}"
-        )
-        raise Invalid("GC015", msg, f"the weight is ({form}, {sizes})", "weight")
-
-
-def _check_bias(name: str, bias: Expr | None, channels: int) -> None:
-    if bias is not None and bias.shape != (channels,):
-        msg = f"{name}() needs a bias of shape ({channels},), not {bias.shape}"
-        raise Invalid("GC015", msg, "the bias is (out_channels,)", "bias")
-
-
-def _out_sizes(
-    name: str, size: Shape, kernel: Shape, stride: Numbers, padding: Numbers, dilation: Numbers
-) -> Shape:
-    """How many windows fit in each dim. Raises Invalid (GC014, GC015)."""
-    ndim = len(kernel)
-    stride, dilation = per_dim(stride, ndim, "stride", 1), per_dim(dilation, ndim, "dilation", 1)
-    padding = per_dim(padding, ndim, "padding", 0)
-    spans = extent(kernel, dilation)
-    widened = tuple(s + 2 * p for s, p in zip(size, padding, strict=True))
-    if any(span > s for span, s in zip(spans, widened, strict=True)):
-        msg = (
-            f"{name}() has a kernel of size {spans}, larger than the input's {widened}"
-            f"{', padding included' if any(padding) else ''}"
-        )
-        raise Invalid("GC015", msg, "use a smaller kernel, or padding", "weight")
-    return tuple(
-        (s - span) // step + 1 for s, span, step in zip(widened, spans, stride, strict=True)
-    )
-
-
-def _conv(
-    name: str,
-    ndim: int,
-    x: Expr,
-    weight: Expr,
-    bias: Expr | None,
-    stride: Numbers,
-    padding: Numbers,
-    dilation: Numbers,
-    groups: int,
-) -> Type:
-    _same_kind(name, x, weight, bias)
-    require_input(name, x, ndim)
-    _check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim)
-    _check_bias(name, bias, weight.shape[0])
-    out = _out_sizes(name, x.shape[-ndim:], weight.shape[2:], stride, padding, dilation)
-    return Type((*x.shape[: -ndim - 1], weight.shape[0], *out), x.dtype)
-
-
-def _conv_input(
-    name: str,
-    ndim: int,
-    weight: Expr,
-    grad: Expr,
-    input_size: Sequence[Any],
-    stride: Numbers,
-    padding: Numbers,
-    dilation: Numbers,
-    groups: int,
-) -> Type:
-    size = sizes(input_size)
-    _same_kind(name, weight, grad)
-    if len(size) != ndim + 2:
-        msg = f"{name}() needs the size of a batch of inputs, {ndim + 2} numbers, not {size}"
-        raise Invalid("GC015", msg, argument="input_size")
-    _check_weight(name, weight.shape, size[1], groups, ndim)
-    out = _out_sizes(name, size[2:], weight.shape[2:], stride, padding, dilation)
-    _check_result(name, grad, (size[0], weight.shape[0], *out))
-    return Type(size, grad.dtype)
-
-
-def _conv_weight(
-    name: str,
-    ndim: int,
-    x: Expr,
-    grad: Expr,
-    weight_size: Sequence[Any],
-    stride: Numbers,
-    padding: Numbers,
-    dilation: Numbers,
-    groups: int,
-) -> Type:
-    size = sizes(weight_size)
-    _same_kind(name, x, grad)
-    if x.ndim != ndim + 2:
-        msg = f"{name}() needs a batch of inputs, {ndim + 2} dimensions, not shape {x.shape}"
-        raise Invalid("GC015", msg, "unsqueeze(0) makes a batch of one", "input")
-    require_input(name, x, ndim)
-    _check_weight(name, size, x.shape[1], groups, ndim)
-    out = _out_sizes(name, x.shape[2:], size[2:], stride, padding, dilation)
-    _check_result(name, grad, (x.shape[0], size[0], *out))
-    return Type(size, grad.dtype)
-
-
-def _check_result(name: str, grad: Expr, wanted: Shape) -> None:
-    if grad.shape != wanted:
-        msg = f"{name}() needs a grad_output of shape {wanted}, not {grad.shape}"
-        raise Invalid("GC015", msg, "it is of the shape of the convolution's result", "grad_output")
-
-
-def _transposed_size(
-    name: str,
-    size: Shape,
-    kernel: Shape,
-    stride: Numbers,
-    padding: Numbers,
-    output_padding: Numbers,
-    dilation: Numbers,
-) -> Shape:
-    """The size of a transposed convolution's result. Raises Invalid (GC014, GC015)."""
-    ndim = len(kernel)
-    stride, dilation = per_dim(stride, ndim, "stride", 1), per_dim(dilation, ndim, "dilation", 1)
-    padding = per_dim(padding, ndim, "padding", 0)
-    extra = per_dim(output_padding, ndim, "output_padding", 0)
-    if any(e >= s for e, s in zip(extra, stride, strict=True)):
-        msg = f"output_padding {extra} must be smaller than the stride {stride}"
-        raise Invalid(
-            "GC014", msg, "it chooses among the sizes that a stride maps to one", "output_padding"
-        )
-    out = tuple(
-        (n - 1) * s - 2 * p + span + e
-        for n, s, p, span, e in zip(
-            size, stride, padding, extent(kernel, dilation), extra, strict=True
-        )
-    )
-    if min(out) < 1:
-        msg = f"{name}() of an input of size {size} would have the size {out}"
-        raise Invalid("GC015", msg, "use less padding", "padding")
-    return out
-
-
-def _conv_transpose(
-    name: str,
-    ndim: int,
-    x: Expr,
-    weight: Expr,
-    bias: Expr | None,
-    stride: Numbers,
-    padding: Numbers,
-    output_padding: Numbers,
-    groups: int,
-    dilation: Numbers,
-) -> Type:
-    _same_kind(name, x, weight, bias)
-    require_input(name, x, ndim)
-    _check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim, transposed=True)
-    channels = weight.shape[1] * groups
-    _check_bias(name, bias, channels)
-    out = _transposed_size(
-        name, x.shape[-ndim:], weight.shape[2:], stride, padding, output_padding, dilation
-    )
-    return Type((*x.shape[: -ndim - 1], channels, *out), x.dtype)
-
-
 def _transpose_kernel(
     ndim: int,
     x: Any,
@@ -229,7 +51,7 @@ def _transpose_kernel(
     groups: int,
     dilation: Numbers,
 ) -> Any:
-    out = _transposed_size(
+    out = transposed_size(
         "", x.shape[-ndim:], weight.shape[2:], stride, padding, output_padding, dilation
     )
     batch = x if x.ndim == ndim + 2 else x[None]
@@ -328,7 +150,7 @@ def _by_name(
         raise Invalid("GC014", msg, "give the padding as numbers", "padding")
     name = f"conv{ndim}d"
     require_input(name, x, ndim)
-    _check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim)
+    check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim)
     spans = extent(weight.shape[2:], per_dim(dilation, ndim, "dilation", 1))
     # An odd total is made even by one more in front; the result's first element goes.
     window["padding"] = tuple(span // 2 for span in spans)
@@ -347,7 +169,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
     conv = register(
         f"{name}(Tensor input, Tensor weight, Tensor? bias=None, {_WINDOW})",
         doc=f"Convolution of {what}: products of a sliding window with weights, summed up.",
-        infer=partial(_conv, name, ndim),
+        infer=partial(conv_type, name, ndim),
         kernel=partial(convolve, ndim),
         vjp=partial(_conv_vjp, ndim),
         on=("torch", "F"),
@@ -366,7 +188,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
     by_input = register(
         f"{name}_input(size input_size, Tensor weight, Tensor grad_output, {_WINDOW})",
         doc=f"Gradient of {name} with respect to its input.",
-        infer=partial(_conv_input, f"{name}_input", ndim),
+        infer=partial(input_type, f"{name}_input", ndim),
         kernel=lambda weight, grad, input_size, **window: input_gradient(
             weight, grad, input_size, **window
         ),
@@ -379,7 +201,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
     by_weight = register(
         f"{name}_weight(Tensor input, size weight_size, Tensor grad_output, {_WINDOW})",
         doc=f"Gradient of {name} with respect to its weight.",
-        infer=partial(_conv_weight, f"{name}_weight", ndim),
+        infer=partial(weight_type, f"{name}_weight", ndim),
         kernel=weight_gradient,
         vjp=partial(_weight_vjp, ndim),
         on=("torch.nn.grad",),
@@ -391,7 +213,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         f"conv_transpose{ndim}d(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=1, "
         "int[] padding=0, int[] output_padding=0, int groups=1, int[] dilation=1)",
         doc=f"Transposed convolution of {what}: every element spreads weights over a window.",
-        infer=partial(_conv_transpose, f"conv_transpose{ndim}d", ndim),
+        infer=partial(transposed_type, f"conv_transpose{ndim}d", ndim),
         kernel=partial(_transpose_kernel, ndim),
         vjp=partial(_transpose_vjp, ndim),
         on=("torch", "F"),

@@ -7,15 +7,17 @@ the result is that of a block, whatever the size of the input.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_cli.ops.threads import in_parts
 from gradcheck_cli.ops.windows import extent, inside, product, spread, steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gradcheck_cli.graph import Shape
 
@@ -25,6 +27,8 @@ _BLOCK_BYTES = 1 << 19
 # for columns in one core's cache, and 10 ms a product where another process has the other core.
 _ONE_THREAD = 520_000
 _ONE_THREAD_VECTOR = 9_000
+# So many multiplications take about 200 microseconds.
+_WORTH_A_THREAD = 4_000_000
 # Narrower products don't keep the core busy.
 _NARROW = 64
 
@@ -49,6 +53,14 @@ class _Layout(NamedTuple):
     def inner(self) -> int:
         """How many terms an element of the result sums up."""
         return self.channels * product(self.kernel)
+
+    @property
+    def threads(self) -> int:
+        """How many threads all of the work is worth."""
+        each = self.results * self.groups * self.inner
+        if self.inner * self.results * _NARROW > _ONE_THREAD:
+            return 1  # BLAS has threads of its own
+        return self.images * product(self.out) * each // _WORTH_A_THREAD
 
 
 class _Block(NamedTuple):
@@ -98,7 +110,8 @@ def _plan(
         dilation,
         itemsize,
     )
-    return at, tuple(_blocks(at)) if at.images else ()
+    blocks = _blocks(at) if at.images else ()
+    return at, tuple(sorted(blocks, key=lambda block: (block.images.start, block.rows.start)))
 
 
 def _tile(at: _Layout) -> tuple[int, int]:
@@ -220,19 +233,23 @@ def convolve(
     filters = weight.reshape(groups, at.results, at.inner)
     if bias is not None:
         bias = bias.reshape(groups, at.results, 1)
-    columns = _Columns(batch, at)
-    for block in blocks:
-        tiles = _view(out, block.results)
-        if tiles.shape[-2] == 1:
-            target = tiles[..., 0, :]
-            np.matmul(filters, columns.of(block), out=target)
-            if bias is not None:
-                target += bias
-        else:
-            found = np.matmul(filters, columns.of(block))
-            if bias is not None:
-                found += bias
-            np.copyto(tiles, found.reshape(tiles.shape))
+
+    def work(blocks: Sequence[_Block]) -> None:
+        columns = _Columns(batch, at)
+        for block in blocks:
+            tiles = _view(out, block.results)
+            if tiles.shape[-2] == 1:
+                target = tiles[..., 0, :]
+                np.matmul(filters, columns.of(block), out=target)
+                if bias is not None:
+                    target += bias
+            else:
+                found = np.matmul(filters, columns.of(block))
+                if bias is not None:
+                    found += bias
+                np.copyto(tiles, found.reshape(tiles.shape))
+
+    in_parts(work, blocks, at.threads)
     return out if x.ndim == ndim + 2 else out[0]
 
 
@@ -249,14 +266,21 @@ def weight_gradient(
     dtype = np.result_type(x, grad)
     x, grad = x.astype(dtype, copy=False), np.ascontiguousarray(grad, dtype)
     at, blocks = _plan(x.shape, weight_size, stride, padding, dilation, groups, dtype.itemsize)
-    total: Any = np.zeros((groups, at.inner, at.results), dtype)
-    columns = _Columns(x, at)
-    for block in blocks:
-        results = _view(grad, block.results)
-        results = results.reshape(*results.shape[:4], -1).swapaxes(-1, -2)
-        # Many columns on the left: BLAS is faster with the narrow factor on the right.
-        found = np.matmul(columns.of(block), results)
-        total += found.sum((0, 1)) if found.size > total.size else found[0, 0]
+
+    def work(blocks: Sequence[_Block]) -> Any:
+        total: Any = np.zeros((groups, at.inner, at.results), dtype)
+        columns = _Columns(x, at)
+        for block in blocks:
+            results = _view(grad, block.results)
+            results = results.reshape(*results.shape[:4], -1).swapaxes(-1, -2)
+            # Many columns on the left: BLAS is faster with the narrow factor on the right.
+            found = np.matmul(columns.of(block), results)
+            total += found.sum((0, 1)) if found.size > total.size else found[0, 0]
+        return total
+
+    total, *others = in_parts(work, blocks, at.threads)
+    for other in others:
+        total += other
     return np.ascontiguousarray(total.swapaxes(1, 2)).reshape(weight_size)
 
 
@@ -280,14 +304,14 @@ def input_gradient(
     if max(at.stride) == 1 and min(margins) >= 0 and at.results <= 4 * at.channels:
         return _turned(weight, grad, margins, at)
     grad = np.ascontiguousarray(grad, dtype)
-    out = np.zeros((at.images, groups * at.channels, *at.wide), dtype)
+    out: Any = np.zeros((at.images, groups * at.channels, *at.wide), dtype)
     filters = np.ascontiguousarray(weight.reshape(groups, at.results, at.inner).swapaxes(1, 2))
     for block in blocks:
         results = _view(grad, block.results)
         columns = np.matmul(filters, results.reshape(*results.shape[:4], -1))
         columns = columns.reshape(block.windows[0])
         windows = _view(out[block.images] if at.wide != at.size else out, block.windows)
-        for place in np.ndindex(*at.kernel):
+        for place in itertools.product(*map(range, at.kernel)):
             # At one place of the kernel, no two windows have the same element.
             key = (*[slice(None)] * 4, *place)
             target = windows[key]

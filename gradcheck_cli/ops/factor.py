@@ -8,7 +8,7 @@ are the engine's own: no expression names them, and they have no rule.
 from __future__ import annotations
 
 import math
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,9 @@ def routine(name: str, dtype: Any) -> Callable[..., Any]:
 
 def refused(message: str) -> Invalid:
     """The error for a matrix that can't be factored, or has no inverse (GC204)."""
-    return Invalid("GC204", message, "draw it with `sample: spd`, or add a multiple of torch.eye(n)")
+    return Invalid(
+        "GC204", message, "draw it with `sample: spd`, or add a multiple of torch.eye(n)"
+    )
 
 
 def is_symmetric(x: Any) -> bool:
@@ -60,7 +62,7 @@ def _mirror(x: Any) -> None:
         np.copyto(square, square.T, where=_above(len(square)))
 
 
-@cache
+@lru_cache(8)
 def _above(size: int) -> Any:
     """True above the diagonal."""
     return np.tri(size, k=-1, dtype=bool).T
@@ -110,8 +112,8 @@ def _slogdet(factors: Any, pivots: Any) -> tuple[Any, Any]:
     if not diagonal.all():
         return 0 * one, -np.inf * one
     swaps = np.count_nonzero(pivots != np.arange(len(pivots)))
-    sign = np.sign(diagonal).prod()
-    return -sign if swaps % 2 else sign, np.log(np.abs(diagonal)).sum()
+    odd = (swaps + np.count_nonzero(diagonal < 0)) % 2
+    return -one if odd else one, np.log(np.abs(diagonal)).sum()
 
 
 def _own(schema: str, infer: Any, kernel: Any, outputs: tuple[str, ...] = ()) -> Op:
@@ -168,7 +170,7 @@ def _factored(A: Expr) -> tuple[Any, bool] | None:
 def _turns(x: Expr) -> bool:
     """Whether it is the transpose of a matrix."""
     if x.op.name == "transpose":
-        return x.attributes["dim0"] % 2 != x.attributes["dim1"] % 2
+        return bool((x.attributes["dim0"] - x.attributes["dim1"]) % 2)
     return x.op.name in ("T", "mT")
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, t
+from gradcheck_cli.graph import Expr, In, Op, Sample, Shape, Type, make, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, register
-from gradcheck_cli.ops.accumulate import add_at
+from gradcheck_cli.ops.accumulate import add_at, sum_rows
 from gradcheck_cli.ops.index import resized, within, writable
 from gradcheck_cli.schema import Invalid
 
@@ -299,11 +299,28 @@ def _times(x: Any, alpha: Any) -> Any:
     return x if alpha == 1 else alpha * x
 
 
+# What the planner makes of index_add into zeros; it can't be written.
+_SUM_ROWS = Op(
+    schema="sum_rows(Tensor index, Tensor source, int count)",
+    infer=lambda index, source, count: Type((count, *source.shape[1:]), source.dtype),
+    kernel=lambda index, source, count: sum_rows(
+        within(np.atleast_1d(index), count, 0, negative=False), source, count
+    ),
+)
+
+
+def _into_zeros(x: Expr, index: Expr, source: Expr, *, dim: int, alpha: Any) -> Expr | None:
+    if x.op.name != "zeros_like" or not x.ndim or dim % x.ndim or alpha != 1:
+        return None
+    return make(_SUM_ROWS, (index, source), {"count": x.shape[0]})  # type: ignore[no-any-return]
+
+
 register(
     "index_add(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
     doc="The input with slices of a source added at the places of a dimension that a vector names.",
     infer=_index_add,
     kernel=_add_slices,
+    fused=_into_zeros,
     vjp=lambda g, out, x, index, source, dim, alpha: (
         g,
         None,

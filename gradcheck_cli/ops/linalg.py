@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from gradcheck_cli.ops.factor import (
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _LAPACK_TYPES = ("float32", "float64")
 
@@ -43,13 +42,20 @@ def require_square(name: str, x: Expr, argument: str = "input") -> None:
         raise Invalid("GC015", msg, "the last two sizes must be equal", argument)
 
 
-@contextmanager
-def refusing(message: str) -> Iterator[None]:
-    """Turn LAPACK's refusal of a matrix into a sentence. Raises Invalid (GC204)."""
-    try:
-        yield
-    except np.linalg.LinAlgError:
-        raise refused(message) from None
+class refusing:  # noqa: N801 -- named like other contexts; a generator's would take longer
+    """Context that turns LAPACK's refusal of a matrix into a sentence. Raises Invalid (GC204)."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, np.linalg.LinAlgError):
+            raise refused(self._message) from None
 
 
 def _inverse(x: Any) -> Any:
@@ -138,6 +144,8 @@ def _sign_and_log(x: Any) -> tuple[Any, Any]:
 
 def _logdet(x: Any) -> Any:
     sign, log = _sign_and_log(x)
+    if x.ndim == 2:  # two numbers: np.where() takes as long as all the rest
+        return log.dtype.type(np.nan) if sign < 0 else log
     return np.where(sign < 0, np.asarray(np.nan, np.asarray(log).dtype), log)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gradcheck_cli.graph import Shape
 
 # What a kernel works on at a time stays in a core's own cache.
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 19
 
 
 def _planes(x: Any, ndim: int) -> tuple[Any, Iterator[slice]]:
@@ -69,7 +69,6 @@ def _reduced(
                 if target is not None:
                     target[...] = part
                 continue
-            # A view's last dims may be wider than the windows: that is cut off where it is reduced.
             part = combine(views[0], views[1], out=target)
             for view in views[2:]:
                 combine(part, view, out=part)
@@ -103,7 +102,7 @@ def places(x: Any, out: Shape, window: tuple[Shape, ...]) -> tuple[Any, Any]:
         part = _widened(planes[block], out, window, _least(planes.dtype))
         values = best[block]
         chosen = np.zeros(values.shape, np.uint8 if few else np.int64)
-        for code, (_, key) in enumerate(offsets(kernel, out, stride, dilation)):
+        for code, key in enumerate(offsets(kernel, out, stride, dilation)):
             view = part[(slice(None), *key)]
             if code == 0:
                 np.copyto(values, view)
@@ -152,18 +151,18 @@ def spread_to_maxima(
         and tuple(o * s for o, s in zip(out, stride, strict=True)) == planes.shape[1:]
     )
     result = (np.empty if tiled else np.zeros)(planes.shape, grad.dtype)
-    steps = list(offsets(kernel, out, stride, (1,) * ndim))
+    steps = offsets(kernel, out, stride, window[3])
     for block in blocks:
         values, upstream = best[block], grad[block]
         if values.dtype.kind == "f" and np.isnan(values.sum()) and np.isnan(values).any():
             _, index = places(planes[block], out, window)
             result[block] = put(upstream, index, planes.shape[1:])
             continue
-        source = _widened(planes[block], out, window, _least(planes.dtype))
+        source = _widened(planes[block], out, window, np.nan)  # which equals no maximum
         whole = source.shape == planes[block].shape
         target = result[block] if whole else np.zeros(source.shape, grad.dtype)
         free: Any = None
-        for number, (_, key) in enumerate(steps):
+        for number, key in enumerate(steps):
             at = (slice(None), *key)
             here = np.equal(source[at], values)
             if free is None:

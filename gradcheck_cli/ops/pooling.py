@@ -11,7 +11,15 @@ from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Op, Sample, Shape, Type, make, t
 from gradcheck_cli.ops import pool
 from gradcheck_cli.ops._common import register, sizes
-from gradcheck_cli.ops.windows import extent, offsets, per_dim, product, require_input, spread
+from gradcheck_cli.ops.windows import (
+    offsets,
+    out_sizes,
+    per_dim,
+    product,
+    require_input,
+    spread,
+    window_of,
+)
 from gradcheck_cli.schema import Invalid
 
 Numbers = tuple[int, ...]
@@ -34,43 +42,6 @@ class Records(NamedTuple):
 
 
 RECORDS: dict[int, Records] = {}
-
-
-def window_of(
-    ndim: int,
-    kernel_size: Numbers,
-    stride: Numbers | None,
-    padding: Numbers,
-    dilation: Numbers = (1,),
-) -> tuple[Shape, Shape, Shape, Shape]:
-    """Kernel, stride, padding and dilation, a number for each dim. Raises Invalid (GC014)."""
-    kernel = per_dim(kernel_size, ndim, "kernel_size", 1)
-    window = (
-        kernel,
-        per_dim(stride or (), ndim, "stride", 1, default=kernel),
-        per_dim(padding, ndim, "padding", 0),
-        per_dim(dilation, ndim, "dilation", 1),
-    )
-    for k, p, d in zip(kernel, window[2], window[3], strict=True):
-        if 2 * p > d * (k - 1) + 1:
-            msg = f"padding {p} is more than half of the window's extent, {d * (k - 1) + 1}"
-            raise Invalid("GC014", msg, "a window must not lie in the margin alone", "padding")
-    return window
-
-
-def out_sizes(name: str, size: Shape, window: tuple[Shape, ...], *, ceil_mode: bool) -> Shape:
-    """How many windows there are in each dim. Raises Invalid (GC015)."""
-    out = []
-    for n, k, s, p, d in zip(size, *window, strict=True):
-        rest = n + 2 * p - d * (k - 1) - 1
-        count = (rest + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (count - 1) * s >= n + p:  # the last window must begin inside
-            count -= 1
-        out.append(count)
-    if min(out) < 1:
-        msg = f"{name}() finds no window of size {window[0]} in an input of size {size}"
-        raise Invalid("GC015", msg, "use a smaller kernel, or padding", "kernel_size")
-    return tuple(out)
 
 
 def _max_type(
@@ -170,7 +141,7 @@ def _gap(ndim: int, x: Expr, **window: Any) -> tuple[Expr, ...]:
         if p or whole > n:
             shape = (*x.shape[:d], max(whole, p + n), *x.shape[d + 1 :])
             x = t.full(shape, -np.inf, dtype=x.dtype).slice_scatter(x, d, p, p + n)
-    places = [x[(..., *key)] for _, key in offsets(kernel, out, stride, dilation)]
+    places = [x[(..., *key)] for key in offsets(kernel, out, stride, dilation)]
     largest = t.stack(places).topk(2, 0).values
     return (largest[0] - largest[1],)
 
@@ -305,6 +276,7 @@ def _register(ndim: int, samples: dict[str, tuple[Sample, ...]]) -> None:
         doc="The largest element of each sliding window.",
         infer=partial(_max_type, name, ndim),
         kernel=partial(_on_windows, pool.maxima, ndim),
+        leading=lambda node: node.ndim - ndim,
         vjp=partial(_max_vjp, ndim),
         kink=partial(_gap, ndim),
         convention=_FIRST,
@@ -347,6 +319,7 @@ def _register(ndim: int, samples: dict[str, tuple[Sample, ...]]) -> None:
         "int[]? stride=None, int[] padding=0)",
         infer=lambda g, x, best, **_: Type(x.shape, x.dtype),
         kernel=partial(_spread_kernel, ndim),
+        leading=lambda node: node.ndim - ndim,
     )
     RECORDS[ndim] = Records(largest, places, unpool, spread_out)
 

@@ -230,6 +230,7 @@ register(
     infer=_outer,
     cubic=True,
     kernel=np.multiply.outer,
+    fused=lambda x, y: x.unsqueeze(-1) * y,
     vjp=lambda g, out, x, y: (g @ _in_type_of(g, y), g.T @ _in_type_of(g, x)),
     aliases=("ger",),
     analytic=True,

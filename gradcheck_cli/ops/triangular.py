@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,9 @@ def _by_elimination(A: Any, B: Any, unitriangular: bool) -> Any:
     Unless the pivots are zero, or NaN and infinity are multiplied with the zeros.
     """
     if not np.iscomplexobj(A) and not np.iscomplexobj(B):
-        unit = np.eye(A.shape[-1], dtype=A.dtype)
-        triangle = np.triu(A, 1) + unit if unitriangular else np.triu(A)
+        triangle = np.where(_triangle(A.shape[-1], int(unitriangular)), A, 0)
+        if unitriangular:
+            triangle += np.eye(A.shape[-1], dtype=A.dtype)
         try:
             out = np.linalg.solve(triangle, B)
         except np.linalg.LinAlgError:
@@ -42,6 +43,12 @@ def _by_elimination(A: Any, B: Any, unitriangular: bool) -> Any:
             if np.isfinite(out).all():
                 return out
     return _by_rows(A, B, unitriangular)
+
+
+@lru_cache(8)
+def _triangle(size: int, k: int) -> Any:
+    """True on and above the k-th diagonal. To make it takes as long as to solve a small system."""
+    return ~np.tri(size, k=k - 1, dtype=bool)
 
 
 def _by_rows(A: Any, B: Any, unitriangular: bool) -> Any:
@@ -76,9 +83,7 @@ def _by_blas(A: Any, B: Any, upper: bool, left: bool, unitriangular: bool) -> An
     triangle, lower = (A.T, upper) if rows_first else (A, not upper)
     if B.flags.f_contiguous:
         return trsm(1, triangle, B, lower=lower, trans_a=rows_first, diag=unitriangular)
-    turned = trsm(
-        1, triangle, B.T, side=1, lower=lower, trans_a=not rows_first, diag=unitriangular
-    )
+    turned = trsm(1, triangle, B.T, side=1, lower=lower, trans_a=not rows_first, diag=unitriangular)
     return turned.T
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+import itertools
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from gradcheck_cli.graph import Expr, Shape
 
@@ -54,34 +54,60 @@ def steps_of(sizes: Sequence[int], itemsize: int) -> Shape:
     return tuple(product(sizes[d + 1 :]) * itemsize for d in range(len(sizes)))
 
 
+@lru_cache(maxsize=256)
 def offsets(
     kernel: Shape, out: Shape, stride: Shape, dilation: Shape
-) -> Iterator[tuple[Shape, tuple[slice, ...]]]:
-    """Each place in a window, with the subscript that takes this place of all windows."""
-    for place in np.ndindex(*kernel):
-        yield (
-            place,
-            tuple(
-                slice(p * d, p * d + (o - 1) * s + 1, s)
-                for p, d, o, s in zip(place, dilation, out, stride, strict=True)
-            ),
+) -> tuple[tuple[slice, ...], ...]:
+    """For each place in a window, the subscript that takes this place of all windows."""
+    return tuple(
+        tuple(
+            slice(p * d, p * d + (o - 1) * s + 1, s)
+            for p, d, o, s in zip(place, dilation, out, stride, strict=True)
         )
-
-
-def padded(x: Any, before: Shape, after: Shape, value: float) -> Any:
-    """`x` with margins of `value` around its last dims; `x` itself where there are none."""
-    if not any(before) and not any(after):
-        return x
-    ndim = len(before)
-    sizes = [b + s + a for b, s, a in zip(before, x.shape[-ndim:], after, strict=True)]
-    out = np.full((*x.shape[:-ndim], *sizes), value, x.dtype)
-    out[(..., *inside(before, x.shape[-ndim:]))] = x
-    return out
+        for place in itertools.product(*map(range, kernel))
+    )
 
 
 def inside(before: Shape, sizes: Sequence[int]) -> tuple[slice, ...]:
     """The subscript of what margins surround."""
     return tuple(slice(b, b + size) for b, size in zip(before, sizes, strict=True))
+
+
+def window_of(
+    ndim: int,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] | None,
+    padding: Sequence[int],
+    dilation: Sequence[int] = (1,),
+) -> tuple[Shape, Shape, Shape, Shape]:
+    """Kernel, stride, padding and dilation, a number for each dim. Raises Invalid (GC014)."""
+    kernel = per_dim(kernel_size, ndim, "kernel_size", 1)
+    window = (
+        kernel,
+        per_dim(stride or (), ndim, "stride", 1, default=kernel),
+        per_dim(padding, ndim, "padding", 0),
+        per_dim(dilation, ndim, "dilation", 1),
+    )
+    for k, p, d in zip(kernel, window[2], window[3], strict=True):
+        if 2 * p > d * (k - 1) + 1:
+            msg = f"padding {p} is more than half of the window's extent, {d * (k - 1) + 1}"
+            raise Invalid("GC014", msg, "a window must not lie in the margin alone", "padding")
+    return window
+
+
+def out_sizes(name: str, size: Shape, window: tuple[Shape, ...], *, ceil_mode: bool) -> Shape:
+    """How many windows there are in each dim. Raises Invalid (GC015)."""
+    out = []
+    for n, k, s, p, d in zip(size, *window, strict=True):
+        rest = n + 2 * p - d * (k - 1) - 1
+        count = (rest + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (count - 1) * s >= n + p:  # the last window must begin inside
+            count -= 1
+        out.append(count)
+    if min(out) < 1:
+        msg = f"{name}() finds no window of size {window[0]} in an input of size {size}"
+        raise Invalid("GC015", msg, "use a smaller kernel, or padding", "kernel_size")
+    return tuple(out)
 
 
 def require_input(name: str, x: Expr, ndim: int) -> None:

@@ -29,6 +29,7 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import Formula, parse
 from gradcheck_cli.lang.printer import print_formulas, to_text
 from gradcheck_cli.methods.torch_method import evaluate_formula
+from gradcheck_cli.ops import factor
 from gradcheck_cli.ops._common import DOMAINS
 
 if TYPE_CHECKING:
@@ -382,6 +383,7 @@ def everything_in_blocks() -> Iterator[None]:
     """Sizes at which even two numbers are cut into blocks and shared between threads."""
     with (
         mock.patch.object(regions, "BIG", 1),
+        mock.patch.object(factor, "LARGE", 1),
         mock.patch.object(blocks, "BLOCK", 24),
         mock.patch.object(blocks, "WORTH_A_THREAD", 1e-12),
         mock.patch.object(blocks, "cores", return_value=2),

@@ -28,6 +28,8 @@ SUBSCRIPTS = {"select", "slice", "index"}
 OWN_BINDING = {
     "torch.norm": "its default p='fro' is the 2-norm, whatever the dimensions",
     "torch.einsum": "the equation and operands are collected by *args",
+    "F.max_pool1d": "two functions in one, chosen by return_indices",
+    "F.max_pool2d": "two functions in one, chosen by return_indices",
     "torch.atleast_1d": "a Python function of *tensors",
     "torch.atleast_2d": "a Python function of *tensors",
     "torch.atleast_3d": "a Python function of *tensors",
