@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-# Bytes of one array's block. Larger ones leave the cache, smaller ones make threads wait for each other
-# at Python's lock.
-BLOCK = 1 << 18
-# Below this estimated time another thread costs more than it saves.
+# Bytes of one array's block: the scratch of a few arrays stays in the second level of the cache.
+BLOCK = 1 << 19
+# Below this estimated time, all of it is over before another thread has begun.
 WORTH_A_THREAD = 300e-6
+# How long a call should take, at least, where threads run side by side. Between calls each needs Python's
+# lock; a thread that finds it taken goes to sleep, and wakes up only tens of microseconds later.
+LONG = 60e-6
+# By how much blocks may grow to make calls long.
+GROWTH = 4
 
 
 class Blocks:
@@ -128,11 +132,13 @@ class Blocks:
 def _cut(loop: Loop) -> tuple[int, list[tuple[int, int]]]:
     """How long a block is, and from where to where each thread goes."""
     step = max(1, min(BLOCK // loop.widest, loop.length))
-    blocks = -(-loop.length // step)
-    threads = max(1, min(cores(), blocks, int(loop.seconds / WORTH_A_THREAD)))
-    if 1 < threads > blocks // 2:
-        step = -(-loop.length // threads)
-        blocks = threads
-    share = max(1, -(-blocks // threads) * step)
-    parts = [(start, min(start + share, loop.length)) for start in range(0, loop.length, share)]
-    return step, parts or [(0, 0)]
+    threads = min(cores(), int(loop.seconds / WORTH_A_THREAD), loop.length)
+    if threads > 1:
+        share = -(-loop.length // threads)
+        longer = min(max(step, int(LONG / loop.call)), GROWTH * step, share)
+        if longer * loop.call >= LONG / 2:
+            # All blocks of about one size: a short one at the end would be calls for nothing.
+            step = -(-share // max(1, round(share / longer)))
+            ends = range(0, loop.length, share)
+            return step, [(start, min(start + share, loop.length)) for start in ends]
+    return step, [(0, loop.length)]

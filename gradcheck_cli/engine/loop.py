@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.engine.kernels import identity_of, prepared, ufunc_of, writer_of
+from gradcheck_cli.engine.memory import bytes_of
 from gradcheck_cli.engine.regions import Region, is_sliced, is_total, place_in_rows, reduced_dims
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-# Seconds an element takes in a ufunc: cheap arithmetic, and transcendental functions.
-_CHEAP, _DEAR = 0.4e-9, 5e-9
+# Seconds a byte of the result takes in a ufunc: cheap arithmetic, and transcendental functions.
+_CHEAP, _DEAR = 0.05e-9, 0.8e-9
 
 
 class Loop:
@@ -34,7 +35,7 @@ class Loop:
     and returns the totals. `args` are the nodes whose arrays it wants, `shapes` what those are brought to
     before (None: as they are), `by_row` which have a part for each row of a wide region. `scratch` are
     shape and dtype of each scratch array, without its first dim, `widest` the bytes of the widest slice,
-    `seconds` about how long it all takes one thread.
+    `seconds` about how long it all takes one thread, `call` how long a call takes for one slice.
     """
 
     def __init__(self, region: Region) -> None:
@@ -61,6 +62,7 @@ class Loop:
         self._dotted = self._dots()
         self.function = self._written()
         self.widest = self._widest()
+        self.call = self.seconds / max(1, self.length) / max(1, len(region.nodes) - len(self._dotted))
 
     def _widest(self) -> int:
         sizes = [prod(shape) * int(dtype.itemsize) for shape, dtype in self.scratch]
@@ -191,7 +193,7 @@ class Loop:
         if self._region.is_total(node):
             self._total(node, number, body)
             return
-        work = max(node.elements, max((arg.elements for arg in node.inputs), default=0))
+        work = max(bytes_of(node), max(map(bytes_of, node.inputs), default=0))
         factors = self._factors(node) if node.op.reduction is np.add else None
         if factors is not None:
             (product,) = node.inputs
@@ -261,7 +263,7 @@ class Loop:
         position = self.totals.index(node)
         (x,) = node.inputs
         reduction = node.op.reduction
-        self.seconds += x.elements * _CHEAP
+        self.seconds += bytes_of(x) * _CHEAP
         factors = self._factors(node) if reduction is np.add else None
         if factors is not None:
             self._space[f"k{number}"] = _dot
