@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Bytes of one array's block: the scratch of a few arrays stays in the second level of the cache.
 BLOCK = 1 << 19
 # Below this estimated time, all of it is over before another thread has begun.
-WORTH_A_THREAD = 300e-6
+WORTH_A_THREAD = 800e-6
 # How long a call should take, at least, where threads run side by side. Between calls each needs Python's
 # lock; a thread that finds it taken goes to sleep, and wakes up only tens of microseconds later.
 LONG = 60e-6

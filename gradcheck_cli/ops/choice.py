@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck_cli.dtypes import pyfloat, pyint
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
+    FEW,
     broadcast,
     common,
     elementwise,
@@ -168,15 +169,29 @@ def _where_type(condition: Expr, x: Expr, y: Expr) -> Type:
     return Type(broadcast(condition.shape, x.shape, y.shape), promote(x, y))
 
 
+def _plain(node: Expr) -> bool:
+    """Whether NumPy's promotion of the two values is PyTorch's."""
+    return all(x.dtype in (node.dtype, pyfloat, pyint) for x in node.inputs[1:])
+
+
+def _choosing(condition: Any, x: Any, y: Any, out: Any) -> None:
+    """`np.where` into an array, which may be one of the two."""
+    if out is y:
+        np.copyto(out, x, where=condition)
+        return
+    if out is not x:
+        np.copyto(out, x)
+    np.copyto(out, y, where=~condition)
+
+
 register(
     "where(Tensor condition, Tensor|Scalar input, Tensor|Scalar other)",
     doc="The first value where the mask is True, the second elsewhere.",
     infer=_where_type,
     kernel=lambda condition, x, y: np.where(condition, *common(x, y)),
     broadcasts=True,
-    prepare=lambda node: (
-        np.where if all(x.dtype in (node.dtype, pyfloat, pyint) for x in node.inputs[1:]) else None
-    ),
+    into=lambda node: _choosing if node.elements >= FEW and _plain(node) else None,
+    prepare=lambda node: np.where if _plain(node) else None,
     vjp=lambda g, out, condition, x, y: (
         None,
         t.where(condition, g, 0.0),

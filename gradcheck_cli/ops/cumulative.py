@@ -28,7 +28,7 @@ def _accumulating(node: Expr, ufunc: np.ufunc) -> Any:
     if not x.ndim or x.dtype is not node.dtype:
         return None
     axis = dim_of(node.attributes["dim"], x.ndim) - x.ndim
-    return lambda x: ufunc.accumulate(x, axis)
+    return lambda x, out: ufunc.accumulate(x, axis, None, out)
 
 
 def _cumsum_vjp(g: Expr, out: Expr, x: Expr, dim: int, dtype: DType | None) -> Expr:
@@ -64,7 +64,7 @@ register(
     doc="Running sum along a dimension.",
     infer=_running,
     kernel=lambda x, dim, dtype: _along(x, dim, dtype, np.cumsum),
-    prepare=lambda node: _accumulating(node, np.add),
+    into=lambda node: _accumulating(node, np.add),
     leading=lambda node: dim_of(node.attributes["dim"], node.ndim),
     vjp=_cumsum_vjp,
     method=True,
@@ -83,7 +83,7 @@ register(
     doc="Running product along a dimension.",
     infer=_running,
     kernel=lambda x, dim, dtype: _along(x, dim, dtype, np.cumprod),
-    prepare=lambda node: _accumulating(node, np.multiply),
+    into=lambda node: _accumulating(node, np.multiply),
     leading=lambda node: dim_of(node.attributes["dim"], node.ndim),
     vjp=_cumprod_vjp,
     method=True,
