@@ -62,7 +62,9 @@ class Loop:
         self._dotted = self._dots()
         self.function = self._written()
         self.widest = self._widest()
-        self.call = self.seconds / max(1, self.length) / max(1, len(region.nodes) - len(self._dotted))
+        self.call = (
+            self.seconds / max(1, self.length) / max(1, len(region.nodes) - len(self._dotted))
+        )
 
     def _widest(self) -> int:
         sizes = [prod(shape) * int(dtype.itemsize) for shape, dtype in self.scratch]

@@ -16,6 +16,7 @@ from gradcheck_cli.engine.regions import reduced_dims
 from gradcheck_cli.graph import TABLE, Expr, const, make, t
 from gradcheck_cli.ops._common import FEW
 from gradcheck_cli.ops.classification import ENTROPY_SLOPE
+from gradcheck_cli.ops.nn import exponentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,9 +236,9 @@ def _softmax_again(node: Expr) -> Expr | None:
 
 
 def _entropy_slope(node: Expr) -> Expr | None:
-    """What the rule of cross entropy says, for a few rows in one kernel."""
+    """What the rule of cross entropy says: few rows in one kernel, many with a factor for each row."""
     scaled, places, taken = node.inputs
-    if scaled.op.name != "mul" or taken.op.name != "neg" or scaled.elements >= FEW:
+    if scaled.op.name != "mul" or taken.op.name != "neg":
         return None
     each, softmax = scaled.inputs
     if softmax.op.name != "softmax" or taken.inputs[0] is not each or node.ndim != 2:
@@ -245,7 +246,11 @@ def _entropy_slope(node: Expr) -> Expr | None:
     x = softmax.inputs[0]
     if softmax.attributes != {"dim": 1, "dtype": None} or x.dtype is not each.dtype or 0 in x.shape:
         return None
-    return make(ENTROPY_SLOPE, (each, x, places), {})  # type: ignore[no-any-return]
+    if x.elements < FEW:
+        return make(ENTROPY_SLOPE, (each, x, places), {})  # type: ignore[no-any-return]
+    _, exp, total = exponentials(x, 1, None)
+    scaled = exp * (each / total)
+    return make(node.op, (scaled, places, taken), node.attributes)  # type: ignore[no-any-return]
 
 
 def _softmax_of_logsumexp(node: Expr) -> Expr | None:

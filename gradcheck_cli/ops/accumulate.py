@@ -49,6 +49,14 @@ def sum_rows(places: Any, rows: Any, count: int) -> Any:
     return out
 
 
+def few_rows(places: Any, rows: Any, count: int) -> Any:
+    """`sum_rows` for a few rows of real numbers, in as few calls as there can be."""
+    width = rows.shape[1]
+    flat = places[:, None] * width + np.arange(width)
+    found = np.bincount(flat.reshape(-1), rows.reshape(-1), count * width)
+    return found.reshape(count, width).astype(rows.dtype, copy=False)
+
+
 def _is_worth_it(rows: Any) -> bool:
     return rows.size >= _MANY and rows.shape[1] > 1 and rows.dtype.char in _SPARSE
 

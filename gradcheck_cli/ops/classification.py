@@ -275,20 +275,28 @@ def _few_rows(node: Expr) -> Any:
     ignored, size, rows = node.attributes["ignore_index"], x.shape[1], np.arange(x.shape[0])
 
     def run(x: Any, target: Any) -> Any:
-        if target.min() < 0 or 0 <= ignored < size:
+        if 0 <= ignored < size or not _all_below(size, target):
             return _entropy(x, target, ignored, "none")
         shifted = x - _largest(x, 1, None, None, True)
-        picked = shifted[rows, within(target, size, 1, negative=False)]
+        picked = shifted[rows, target]
         return np.log(_total(np.exp(shifted), 1)) - picked
 
     return run
+
+
+def _all_below(size: int, index: Any) -> bool:
+    """Whether indices are from 0 to below `size`: read without sign, a negative one is huge."""
+    contiguous = index if index.flags.c_contiguous else index.copy()
+    return bool(_largest(contiguous.view(np.uint64), None) < size)
 
 
 def _slope(each: Any, x: Any, places: Any, rows: Any = None) -> Any:
     rows = np.arange(len(x))[:, None] if rows is None else rows
     out = np.exp(x - _largest(x, 1, None, None, True))
     out *= each / _total(out, 1, None, None, True)
-    out[rows, within(places, x.shape[1], 1, negative=False)] -= each
+    if not _all_below(x.shape[1], places):
+        within(places, x.shape[1], 1, negative=False)  # which says what is wrong
+    out[rows, places] -= each
     return out
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck_cli.graph import Expr, Op, Sample, make
+from gradcheck_cli.ops import convolve_few
 from gradcheck_cli.ops._common import register, shape_of
 from gradcheck_cli.ops.convolution_types import (
     check_weight,
@@ -171,6 +172,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         doc=f"Convolution of {what}: products of a sliding window with weights, summed up.",
         infer=partial(conv_type, name, ndim),
         kernel=partial(convolve, ndim),
+        prepare=partial(convolve_few.convolution, ndim),
         vjp=partial(_conv_vjp, ndim),
         on=("torch", "F"),
         analytic=True,
@@ -192,6 +194,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         kernel=lambda weight, grad, input_size, **window: input_gradient(
             weight, grad, input_size, **window
         ),
+        prepare=partial(convolve_few.input_gradient, ndim),
         vjp=partial(_input_vjp, ndim),
         on=("torch.nn.grad",),
         analytic=True,
@@ -203,6 +206,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         doc=f"Gradient of {name} with respect to its weight.",
         infer=partial(weight_type, f"{name}_weight", ndim),
         kernel=weight_gradient,
+        prepare=partial(convolve_few.weight_gradient, ndim),
         vjp=partial(_weight_vjp, ndim),
         on=("torch.nn.grad",),
         analytic=True,

@@ -33,7 +33,7 @@ _WORTH_A_THREAD = 4_000_000
 _NARROW = 64
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Sizes of a convolution. `size` and `out` are those of an image and its result; padded: `wide`."""
 
     images: int
@@ -63,7 +63,7 @@ class _Layout(NamedTuple):
         return self.images * product(self.out) * each // _WORTH_A_THREAD
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Images and rows of results that are worked on together, cut into tiles.
 
     `windows` and `results` are shape, strides and offset of the views
@@ -80,7 +80,7 @@ class _Block(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _plan(
+def plan(
     size: Shape,
     weight: Shape,
     stride: Shape,
@@ -88,7 +88,7 @@ def _plan(
     dilation: Shape,
     groups: int,
     itemsize: int,
-) -> tuple[_Layout, tuple[_Block, ...]]:
+) -> tuple[Layout, tuple[Block, ...]]:
     """The sizes and the blocks of all the work."""
     ndim = len(size) - 2
     stride, padding, dilation = (spread(v, ndim) for v in (stride, padding, dilation))
@@ -96,7 +96,7 @@ def _plan(
     wide = tuple(s + 2 * p for s, p in zip(size[2:], padding, strict=True))
     spans = extent(kernel, dilation)
     out = tuple((w - span) // s + 1 for w, span, s in zip(wide, spans, stride, strict=True))
-    at = _Layout(
+    at = Layout(
         size[0],
         groups,
         weight[1],
@@ -114,7 +114,7 @@ def _plan(
     return at, tuple(sorted(blocks, key=lambda block: (block.images.start, block.rows.start)))
 
 
-def _tile(at: _Layout) -> tuple[int, int]:
+def _tile(at: Layout) -> tuple[int, int]:
     """How many images and how many rows of each make a tile."""
     width = product(at.out[1:])
     total = at.out[0] * width
@@ -128,7 +128,7 @@ def _tile(at: _Layout) -> tuple[int, int]:
     return 1, -(-at.out[0] // -(-at.out[0] // most))  # as even as can be
 
 
-def _blocks(at: _Layout) -> Iterator[_Block]:
+def _blocks(at: Layout) -> Iterator[Block]:
     count, height = _tile(at)
     tile = at.inner * at.groups * count * height * product(at.out[1:]) * at.itemsize
     together = max(1, _BLOCK_BYTES // tile)
@@ -150,7 +150,7 @@ def _blocks(at: _Layout) -> Iterator[_Block]:
                     yield _block(at, slice(even, last), rows, last - even, high)
 
 
-def _block(at: _Layout, images: slice, rows: slice, count: int, height: int) -> _Block:
+def _block(at: Layout, images: slice, rows: slice, count: int, height: int) -> Block:
     tiles = ((images.stop - images.start) // count, (rows.stop - rows.start) // height)
     steps = steps_of(at.wide, at.itemsize)
     channel = product(at.wide) * at.itemsize
@@ -172,10 +172,20 @@ def _block(at: _Layout, images: slice, rows: slice, count: int, height: int) -> 
         rows.start * row + images.start * image,
     )
     columns = (*tiles, at.groups, at.inner, count * height * width)
-    return _Block(images, rows, windows, results, columns)
+    return Block(images, rows, windows, results, columns)
 
 
-def _view(array: Any, form: tuple[Shape, Shape, int]) -> Any:
+def one_block(
+    size: Shape, weight: Shape, itemsize: int, **window: Any
+) -> tuple[Layout, Block] | None:
+    """The sizes and the only block of a convolution that is a single tile; None for others."""
+    at, blocks = plan(size, weight, groups=window.pop("groups"), itemsize=itemsize, **window)
+    if len(blocks) != 1 or blocks[0].columns[:2] != (1, 1):
+        return None
+    return at, blocks[0]
+
+
+def view(array: Any, form: tuple[Shape, Shape, int]) -> Any:
     shape, strides, offset = form
     return np.ndarray(shape, array.dtype, array, offset, strides)
 
@@ -183,14 +193,14 @@ def _view(array: Any, form: tuple[Shape, Shape, int]) -> Any:
 class _Columns:
     """The columns of one block after another, in one piece of memory."""
 
-    def __init__(self, x: Any, at: _Layout) -> None:
+    def __init__(self, x: Any, at: Layout) -> None:
         self.x, self.at = np.ascontiguousarray(x), at
         self.buffer: Any = None
         self.margins: Any = None
         self.held: slice | None = None
 
-    def of(self, block: _Block) -> Any:
-        windows = _view(self.widened(block.images), block.windows)
+    def of(self, block: Block) -> Any:
+        windows = view(self.widened(block.images), block.windows)
         size = windows.size
         if self.buffer is None or self.buffer.size < size:
             self.buffer = np.empty(size, self.x.dtype)
@@ -228,16 +238,16 @@ def convolve(
     if weight.dtype != dtype or (bias is not None and bias.dtype != dtype):
         dtype = np.result_type(x, weight) if bias is None else np.result_type(x, weight, bias)
         batch = batch.astype(dtype)
-    at, blocks = _plan(batch.shape, weight.shape, stride, padding, dilation, groups, dtype.itemsize)
+    at, blocks = plan(batch.shape, weight.shape, stride, padding, dilation, groups, dtype.itemsize)
     out = np.empty((at.images, groups * at.results, *at.out), dtype)
     filters = weight.reshape(groups, at.results, at.inner)
     if bias is not None:
         bias = bias.reshape(groups, at.results, 1)
 
-    def work(blocks: Sequence[_Block]) -> None:
+    def work(blocks: Sequence[Block]) -> None:
         columns = _Columns(batch, at)
         for block in blocks:
-            tiles = _view(out, block.results)
+            tiles = view(out, block.results)
             if tiles.shape[-2] == 1:
                 target = tiles[..., 0, :]
                 np.matmul(filters, columns.of(block), out=target)
@@ -265,13 +275,13 @@ def weight_gradient(
     """What the weight of a convolution receives from `grad`: windows times results, summed up."""
     dtype = np.result_type(x, grad)
     x, grad = x.astype(dtype, copy=False), np.ascontiguousarray(grad, dtype)
-    at, blocks = _plan(x.shape, weight_size, stride, padding, dilation, groups, dtype.itemsize)
+    at, blocks = plan(x.shape, weight_size, stride, padding, dilation, groups, dtype.itemsize)
 
-    def work(blocks: Sequence[_Block]) -> Any:
+    def work(blocks: Sequence[Block]) -> Any:
         total: Any = np.zeros((groups, at.inner, at.results), dtype)
         columns = _Columns(x, at)
         for block in blocks:
-            results = _view(grad, block.results)
+            results = view(grad, block.results)
             results = results.reshape(*results.shape[:4], -1).swapaxes(-1, -2)
             # Many columns on the left: BLAS is faster with the narrow factor on the right.
             found = np.matmul(columns.of(block), results)
@@ -295,7 +305,7 @@ def input_gradient(
 ) -> Any:
     """What the input of a convolution receives from `grad`: every result spreads over its window."""
     dtype = np.result_type(weight, grad)
-    at, blocks = _plan(
+    at, blocks = plan(
         tuple(input_size), weight.shape, stride, padding, dilation, groups, dtype.itemsize
     )
     margins = tuple(
@@ -307,10 +317,10 @@ def input_gradient(
     out: Any = np.zeros((at.images, groups * at.channels, *at.wide), dtype)
     filters = np.ascontiguousarray(weight.reshape(groups, at.results, at.inner).swapaxes(1, 2))
     for block in blocks:
-        results = _view(grad, block.results)
+        results = view(grad, block.results)
         columns = np.matmul(filters, results.reshape(*results.shape[:4], -1))
         columns = columns.reshape(block.windows[0])
-        windows = _view(out[block.images] if at.wide != at.size else out, block.windows)
+        windows = view(out[block.images] if at.wide != at.size else out, block.windows)
         for place in itertools.product(*map(range, at.kernel)):
             # At one place of the kernel, no two windows have the same element.
             key = (*[slice(None)] * 4, *place)
@@ -321,7 +331,7 @@ def input_gradient(
     return np.ascontiguousarray(out[(..., *inside(at.padding, at.size))])
 
 
-def _turned(weight: Any, grad: Any, margins: Shape, at: _Layout) -> Any:
+def _turned(weight: Any, grad: Any, margins: Shape, at: Layout) -> Any:
     """The same where windows move by 1: the convolution of `grad` with the weight turned around."""
     ndim = len(at.kernel)
     weight = weight.reshape(at.groups, at.results, at.channels, *at.kernel).swapaxes(1, 2)

@@ -35,6 +35,10 @@ def _rows_vjp(g: Expr, out: Expr, weight: Expr, indices: Expr, **_: Any) -> tupl
     return t.zeros_like(weight).index_add(0, indices.flatten(), rows), None
 
 
+def _taking(count: int) -> Any:
+    return lambda weight, indices: weight.take(within(indices, count, 0, negative=False), 0)
+
+
 ROWS = register(
     "embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, "
     "bool sparse=False)",
@@ -43,6 +47,7 @@ ROWS = register(
     kernel=lambda weight, indices, **_: weight.take(
         within(indices, len(weight), 0, negative=False), axis=0
     ),
+    prepare=lambda node: _taking(node.inputs[0].shape[0]),
     vjp=_rows_vjp,
     on=("torch",),
     analytic=True,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Op, Sample, Shape, Type, make, t
-from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, register
-from gradcheck_cli.ops.accumulate import add_at, sum_rows
+from gradcheck_cli.ops._common import FEW, as_tensor, broadcast, dim_of, register
+from gradcheck_cli.ops.accumulate import add_at, few_rows, sum_rows
 from gradcheck_cli.ops.index import resized, within, writable
 from gradcheck_cli.schema import Invalid
 
@@ -299,6 +299,16 @@ def _times(x: Any, alpha: Any) -> Any:
     return x if alpha == 1 else alpha * x
 
 
+def _summing_few(node: Expr) -> Any:
+    index, source = node.inputs
+    if index.ndim != 1 or source.ndim != 2 or not 0 < source.elements < FEW:
+        return None
+    if not source.dtype.is_floating:
+        return None
+    count = node.shape[0]
+    return lambda index, source: few_rows(within(index, count, 0, negative=False), source, count)
+
+
 # What the planner makes of index_add into zeros; it can't be written.
 _SUM_ROWS = Op(
     schema="sum_rows(Tensor index, Tensor source, int count)",
@@ -306,6 +316,7 @@ _SUM_ROWS = Op(
     kernel=lambda index, source, count: sum_rows(
         within(np.atleast_1d(index), count, 0, negative=False), source, count
     ),
+    prepare=lambda node: _summing_few(node),
 )
 
 

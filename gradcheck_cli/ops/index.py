@@ -273,10 +273,10 @@ def within(i: Any, size: int, dim: int, *, negative: bool) -> Any:
     """The indices `i` after a check of their bounds. Raises Invalid (GC014), for kernels."""
     i = np.asarray(i)
     low = -size if negative else 0
-    if i.dtype == np.int64 and i.size and not negative and i.flags.c_contiguous:
-        # Read without sign, a negative number is a huge one: one comparison for both ends.
-        if np.maximum.reduce(i.view(np.uint64), None) < size:
-            return i
+    plain = i.dtype == np.int64 and i.size and not negative and i.flags.c_contiguous
+    # Read without sign, a negative number is a huge one: one comparison for both ends.
+    if plain and np.maximum.reduce(i.view(np.uint64), None) < size:
+        return i
     if i.size and not (low <= i.min() and i.max() < size):
         wrong = i.min() if i.min() < low else i.max()
         msg = f"index {wrong} is out of range for dimension {dim} of size {size}"

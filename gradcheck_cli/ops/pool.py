@@ -125,6 +125,41 @@ def places(x: Any, out: Shape, window: tuple[Shape, ...]) -> tuple[Any, Any]:
     return best.reshape(shape), index.reshape(shape)
 
 
+def tiles_of(size: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | None:
+    """The last dims cut into windows that cover them side by side, (count, size) for each; or None."""
+    if kernel != stride or any(padding) or any(n % k for n, k in zip(size, kernel, strict=True)):
+        return None
+    return tuple(part for n, k in zip(size, kernel, strict=True) for part in (n // k, k))
+
+
+def few_maxima(tiles: Shape, x: Any) -> Any:
+    """`maxima` of tiles that cover `x`, in one call."""
+    ndim = len(tiles) // 2
+    axes = tuple(range(1 - 2 * ndim, 0, 2))
+    reduce: Any = np.maximum.reduce
+    return reduce(x.reshape(x.shape[:-ndim] + tiles), axes)
+
+
+def few_spread(tiles: Shape, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """`spread_to_maxima` for tiles that cover the input, in few calls; NaN goes `otherwise`."""
+    ndim = len(tiles) // 2
+    # The places in a window last: (planes, *counts, *kernel).
+    order = (0, *range(1, 2 * ndim, 2), *range(2, 2 * ndim + 1, 2))
+    back = tuple(order.index(axis) for axis in range(2 * ndim + 1))
+    sorted_tiles = tuple(tiles[axis - 1] for axis in order[1:])
+    kernel = product(tiles[1::2])
+
+    def run(grad: Any, x: Any, best: Any) -> Any:
+        if np.isnan(np.add.reduce(best, None)):
+            return otherwise(grad, x, best)
+        windows = x.reshape(-1, *tiles).transpose(order).reshape(-1, kernel)
+        out = np.zeros(windows.shape, grad.dtype)
+        out[np.arange(best.size), windows.argmax(1)] = grad.reshape(-1)
+        return out.reshape(-1, *sorted_tiles).transpose(back).reshape(x.shape)
+
+    return run
+
+
 def put(x: Any, index: Any, size: Shape) -> Any:
     """Planes of zeros with the elements of `x` at the places that `index` names."""
     ndim = len(size)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.graph import Expr, In, Op, Sample, Shape, Type, make, t
+from gradcheck_cli.graph import Expr, In, Op, Sample, Shape, Type, concrete, make, t
 from gradcheck_cli.ops import pool
-from gradcheck_cli.ops._common import register, sizes
+from gradcheck_cli.ops._common import FEW, register, sizes
 from gradcheck_cli.ops.windows import (
     offsets,
     out_sizes,
@@ -81,6 +81,31 @@ def _on_windows(
     window = window_of(ndim, kernel_size, stride, padding, dilation)
     out = out_sizes("", x.shape[-ndim:], window, ceil_mode=ceil_mode)
     return kernel(x, out, window)
+
+
+def _planned_maxima(ndim: int, node: Expr) -> Any:
+    """`pool.maxima` of windows that are settled beforehand."""
+    attributes = concrete(node.attrs)
+    attributes.pop("ceil_mode")
+    window = window_of(ndim, **attributes)
+    out = node.shape[-ndim:]
+    (x,) = node.inputs
+    tiles = pool.tiles_of(x.shape[-ndim:], window[0], window[1], window[2])
+    if tiles is not None and window[3] == (1,) * ndim and x.elements < FEW:
+        return partial(pool.few_maxima, tiles)
+    return lambda x: pool.maxima(x, out, window)
+
+
+def _planned_spread(ndim: int, node: Expr) -> Any:
+    attributes = concrete(node.attrs)
+    kernel = spread(attributes["kernel_size"], ndim)
+    step = spread(attributes["stride"] or attributes["kernel_size"], ndim)
+    tiles = pool.tiles_of(node.shape[-ndim:], kernel, step, spread(attributes["padding"], ndim))
+    floating = all(x.dtype.is_floating for x in node.inputs)
+    if tiles is None or not 0 < node.elements < FEW or not floating:
+        return None
+    otherwise = partial(_spread_kernel, ndim, **attributes)
+    return pool.few_spread(tiles, otherwise)
 
 
 def _plane(x: Expr, ndim: int) -> Any:
@@ -276,6 +301,7 @@ def _register(ndim: int, samples: dict[str, tuple[Sample, ...]]) -> None:
         doc="The largest element of each sliding window.",
         infer=partial(_max_type, name, ndim),
         kernel=partial(_on_windows, pool.maxima, ndim),
+        prepare=partial(_planned_maxima, ndim),
         leading=lambda node: node.ndim - ndim,
         vjp=partial(_max_vjp, ndim),
         kink=partial(_gap, ndim),
@@ -319,6 +345,7 @@ def _register(ndim: int, samples: dict[str, tuple[Sample, ...]]) -> None:
         "int[]? stride=None, int[] padding=0)",
         infer=lambda g, x, best, **_: Type(x.shape, x.dtype),
         kernel=partial(_spread_kernel, ndim),
+        prepare=partial(_planned_spread, ndim),
         leading=lambda node: node.ndim - ndim,
     )
     RECORDS[ndim] = Records(largest, places, unpool, spread_out)

@@ -167,6 +167,7 @@ register(
     doc="Dimensions start_dim to end_dim made one.",
     infer=_flatten,
     kernel=_flatten_kernel,
+    fused=lambda x, start_dim, end_dim: x.reshape(_flatten(x, start_dim, end_dim).shape),
     vjp=lambda g, out, x, start_dim, end_dim: g.reshape(shape_of(x)),
     method=True,
     analytic=True,
