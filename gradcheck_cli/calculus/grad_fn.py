@@ -37,6 +37,14 @@ def _in_camel_case(name: str) -> str:
 
 
 _NAMES = {
+    # One function in PyTorch for all numbers of dimensions, and for both directions.
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"), "ConvolutionBackward0"
+    ),
+    **dict.fromkeys(
+        ("conv1d_input", "conv1d_weight", "conv2d_input", "conv2d_weight"),
+        "ConvolutionBackwardBackward0",
+    ),
     # Names that differ from the function's.
     "logsigmoid": "LogSigmoidBackward0",
     "T": "PermuteBackward0",
@@ -53,10 +61,11 @@ _NAMES = {
     "norm": "LinalgVectorNormBackward0",
     "layer_norm.plain": "NativeLayerNormBackward0",
     "batch_norm.plain": "NativeBatchNormBackward0",
-    "conv1d": "ConvolutionBackward0",
-    "conv2d": "ConvolutionBackward0",
     "max_pool1d": "MaxPool2DWithIndicesBackward0",
     "max_pool2d": "MaxPool2DWithIndicesBackward0",
+    "max_pool1d_with_indices": "MaxPool2DWithIndicesBackward0",
+    "max_unpool1d": "MaxUnpool2DBackward0",
+    "avg_pool1d": "AvgPool2DBackward0",
     # Overloads.
     "prod.dim": "ProdBackward1",
     "max": "MaxBackward1",

@@ -49,6 +49,17 @@ def writer_of(node: Expr) -> Any:
     return node.op.into(node)
 
 
+def number_type(node: Expr) -> Any:
+    """The dtype in which a ufunc wants Python's numbers; None where it has to be Python's number.
+
+    As an array of no dimensions, a number of the others' type is taken in half the time.
+    """
+    if ufunc_of(node) is None:
+        return None
+    (dtype,) = {arg.dtype for arg in node.inputs if arg.value is None}
+    return dtype.numpy if dtype.is_floating else None
+
+
 def prepared(node: Expr) -> Callable[..., Any]:
     """A function of the node's arrays alone."""
     ufunc = ufunc_of(node)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.engine.kernels import identity_of, prepared, ufunc_of, writer_of
+from gradcheck_cli.engine.kernels import identity_of, number_type, prepared, ufunc_of, writer_of
 from gradcheck_cli.engine.memory import bytes_of
 from gradcheck_cli.engine.regions import Region, is_sliced, is_total, place_in_rows, reduced_dims
 
@@ -127,7 +127,8 @@ class Loop:
     def _argument(self, arg: Expr, node: Expr) -> str:
         """What stands for an argument in the loop's text."""
         if arg.value is not None:
-            return self._constant(arg.value)
+            number = number_type(node)
+            return self._constant(arg.value if number is None else np.array(arg.value, number))
         if arg in self._inside:
             return self._names[arg]
         place = place_in_rows(arg, self._region.lead) if self._region.wide else None
@@ -148,7 +149,7 @@ class Loop:
                 self.shapes.append(self._argument_shape(arg, node, sliced=sliced))
         return self._names[key]
 
-    def _constant(self, value: float) -> str:
+    def _constant(self, value: Any) -> str:
         name = f"c{len(self._space)}"
         self._space[name] = value
         return name

@@ -14,7 +14,7 @@ from gradcheck_cli.engine import regions
 from gradcheck_cli.engine.blocks import Blocks
 from gradcheck_cli.engine.buffers import Buffers
 from gradcheck_cli.engine.fuse import partition
-from gradcheck_cli.engine.kernels import prepared, ufunc_of
+from gradcheck_cli.engine.kernels import number_type, prepared, ufunc_of
 from gradcheck_cli.engine.lower import lower
 from gradcheck_cli.engine.memory import bytes_of, too_large
 from gradcheck_cli.engine.regions import Region
@@ -131,7 +131,7 @@ class _Writer:
         if item.op is INPUT:
             self._names[item] = self._inputs[item.attributes["name"]]
         elif not item.op.outputs:
-            self._call(prepared(item), self._new(item), item.args)
+            self._call(prepared(item), self._new(item), item.args, number_type(item))
         elif item not in self._names:  # else one call has made all outputs
             there = self._joint[item.op, item.args, item.attrs]
             outputs = range(len(item.op.outputs))
@@ -142,21 +142,31 @@ class _Writer:
         return 0
 
     def _call(
-        self, function: Any, targets: str | Sequence[str], args: Sequence[Expr | None]
+        self,
+        function: Any,
+        targets: str | Sequence[str],
+        args: Sequence[Expr | None],
+        number: Any = None,
     ) -> None:
+        """Write a call; Python's numbers among its arguments become arrays of the dtype `number`."""
         name = f"k{len(self._lines)}"
         self._space[name] = function
         left = targets if isinstance(targets, str) else "".join(f"{t}, " for t in targets)
-        self._lines.append(f"{left} = {name}({', '.join(map(self._name, args))})")
+        names = [self._name(arg, number) for arg in args]
+        self._lines.append(f"{left} = {name}({', '.join(names)})")
 
     def _new(self, node: Expr) -> str:
         self._names[node] = f"v{len(self._names)}"
         return self._names[node]
 
-    def _name(self, node: Expr | None) -> str:
+    def _name(self, node: Expr | None, number: Any = None) -> str:
         """What stands for an argument in the text."""
         if node is None:
             return "None"
+        if node.value is not None and number is not None:
+            name = f"c{len(self._space)}"
+            self._space[name] = np.array(node.value, number)
+            return name
         if node not in self._names:
             name = self._names[node] = f"c{len(self._space)}"
             self._space[name] = self._folded[node] if node.value is None else node.value

@@ -31,6 +31,14 @@ COMPOSED = {
     "mT": "a view of another kind where there is no matrix",
     "nll_loss.none": "of images and weights it ends in a view",
     "cross_entropy.none": "the same",
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"),
+        "without a batch it ends in a view",
+    ),
+    **dict.fromkeys(
+        ("max_pool1d", "max_pool1d_with_indices", "max_unpool1d", "avg_pool1d"),
+        "it ends in a view of what two dimensions give",
+    ),
     "remainder": "PyTorch has no gradient of a number modulo a tensor",
 }
 # Where PyTorch has two functions for what is one record here.
