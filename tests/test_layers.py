@@ -16,6 +16,7 @@ ROOMS = (
     "errors",
     "codes",
     "limits",
+    "cores",
     "dtypes",
     "schema",
     "graph",

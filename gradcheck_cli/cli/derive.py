@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradcheck_cli.cli.arguments import CheckName, InputShapes  # noqa: TC001 -- typer reads them
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,18 +25,8 @@ def derive(
             show_default=False,
         ),
     ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-i",
-            "--input",
-            metavar="NAME=SHAPE",
-            help="As in x=3,8; x= is a number; target=8:int64.",
-        ),
-    ] = None,
-    check: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which check of the file.")
-    ] = None,
+    inputs: InputShapes = None,
+    check: CheckName = None,
     wrt: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only the gradient of this input.")
     ] = None,

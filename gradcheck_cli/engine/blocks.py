@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.engine.cores import cores, one_thread_each, pool
+from gradcheck_cli.cores import cores, one_thread_each, side_by_side
 from gradcheck_cli.engine.loop import Loop
 
 if TYPE_CHECKING:
@@ -79,19 +79,9 @@ class Blocks:
             output.reshape(shape)
             for output, (_, shape, _) in zip(outputs, self._outputs, strict=True)
         ]
-        first, *others = self._parts
-        if not others:
-            totals = [self._part(first, given)]
-        else:
-            workers = pool(len(others))
-            with one_thread_each() if self._products else nullcontext():
-                running = [workers.submit(self._part, part, given) for part in others]
-                try:
-                    totals = [self._part(first, given)]
-                finally:
-                    # Even after a failure here, nobody writes into arrays any more when this returns.
-                    rest = [other.result() for other in running]
-            totals += rest
+        alone = self._products and len(self._parts) > 1
+        with one_thread_each() if alone else nullcontext():
+            totals = side_by_side(lambda part: self._part(part, given), self._parts)
         kinds = (outputs, [self._whole(i, totals) for i in range(len(self._totals))])
         return [kinds[kind][place] for kind, place in self._results]
 
@@ -101,15 +91,14 @@ class Blocks:
             scratch = self._spare.pop()
         except IndexError:
             scratch = [np.empty((self._step, *shape), dtype) for shape, dtype in self._scratch]
-        with np.errstate(all="ignore"):
-            if self._rows is None:
-                totals = list(self._run(*part, self._step, *given, *scratch))
-            else:
-                each = [
-                    self._run(*part, self._step, *self._row(given, row), *scratch)
-                    for row in range(self._rows)
-                ]
-                totals = [np.array(column) for column in zip(*each, strict=True)]
+        if self._rows is None:
+            totals = list(self._run(*part, self._step, *given, *scratch))
+        else:
+            each = [
+                self._run(*part, self._step, *self._row(given, row), *scratch)
+                for row in range(self._rows)
+            ]
+            totals = [np.array(column) for column in zip(*each, strict=True)]
         self._spare.append(scratch)
         return totals
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_cli.ops.threads import in_parts
+from gradcheck_cli.cores import in_parts
 from gradcheck_cli.ops.windows import extent, inside, product, spread, steps_of
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradcheck_cli.cores import blas_libraries, cores, one_thread_each
 from gradcheck_cli.engine.buffers import Buffers
-from gradcheck_cli.engine.cores import _libraries, cores, one_thread_each
 
 SHAPE, DTYPE = (300, 300), np.dtype(np.float64)
 
@@ -44,7 +44,7 @@ def test_shapes_and_dtypes_are_kept_apart() -> None:
 
 def test_blas_gets_its_threads_back_after_nested_use_and_errors() -> None:
     def threads() -> list[int]:
-        return [library.num_threads for library in _libraries().lib_controllers]
+        return [library.num_threads for library in blas_libraries().lib_controllers]
 
     before = threads()
     try:
