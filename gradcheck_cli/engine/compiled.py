@@ -56,7 +56,7 @@ class Compiled:
     def __repr__(self) -> str:
         return f"compile({self.expression!r})"
 
-    def __call__(self, **arrays: Any) -> tuple[Any, dict[str, Array]]:
+    def __call__(self, /, **arrays: Any) -> tuple[Any, dict[str, Array]]:
         """The value, and a gradient in shape and dtype of each input.
 
         Arrays are what NumPy makes arrays of: any order, strides, read-only. An expression that isn't a
@@ -171,12 +171,15 @@ class _Planned:
             ]
         value, *gradients = self._program.owned(*arrays)
         if self._rounded:
-            gradients = [
-                g.astype(dtype, copy=False)
-                for g, dtype in zip(gradients, self._dtypes, strict=True)
-            ]
-            if self._value_dtype is not None:
-                value = value.astype(self._value_dtype)
+            with np.errstate(
+                over="ignore"
+            ):  # what half precision can't hold is infinite, as in PyTorch
+                gradients = [
+                    g.astype(dtype, copy=False)
+                    for g, dtype in zip(gradients, self._dtypes, strict=True)
+                ]
+                if self._value_dtype is not None:
+                    value = value.astype(self._value_dtype)
         return value[()], dict(zip(self._names, gradients, strict=True))
 
 
@@ -199,7 +202,14 @@ def compile(expression: str, wrt: Sequence[str] | None = None) -> Compiled:  # n
 
 def _array(name: str, value: Any) -> Array:
     """What an input is as an array of numbers. Raises TypeError."""
-    array = np.asarray(value)
+    if isinstance(value, np.ma.MaskedArray):
+        msg = f"`{name}` is a masked array: fill it first, or pass the mask and use torch.where()"
+        raise TypeError(msg)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        msg = f"`{name}` is no array: {error}"
+        raise TypeError(msg) from None
     if array.dtype.name not in dtypes.BY_NAME or array.dtype.kind == "c":
         msg = (
             f"`{name}` is an array of dtype {array.dtype}, which is not supported: use float64, float32, "

@@ -232,6 +232,16 @@ def test_half_precision_is_computed_in_single_and_rounded_once() -> None:
     assert np.array_equal(gradients["x"], reference[1]["x"].astype(np.float16))
 
 
+def test_what_half_precision_cannot_hold_is_infinite() -> None:
+    value, gradients = compiled_from("(x * x).sum()")(x=np.ones(70_000, np.float16))
+    assert value == np.inf
+    assert np.array_equal(gradients["x"], np.full(70_000, 2.0))
+
+
+def test_an_input_may_have_any_name() -> None:
+    assert compiled_from("(self * arrays).sum()")(self=np.ones(2), arrays=np.ones(2))[0] == 2
+
+
 def test_mixed_dtypes_promote_and_gradients_have_their_inputs() -> None:
     x = RNG.standard_normal((300, 100)).astype(np.float32)
     y = RNG.standard_normal(100)
@@ -282,6 +292,8 @@ def test_plans_are_kept_by_shape_and_dtype_but_not_without_end() -> None:
         ({"x": np.array(["a"])}, TypeError, "dtype <U1"),
         ({"x": np.ones(2, complex)}, TypeError, "complex128"),
         ({"x": np.ones(2, np.longdouble)}, TypeError, "float128"),
+        ({"x": np.ma.array([1.0, 2.0], mask=[False, True])}, TypeError, "masked"),
+        ({"x": [[1.0, 2.0], [3.0]]}, TypeError, "`x` is no array"),
         ({"x": np.ones(2), "z": np.ones(2)}, TypeError, "no input `z`"),
         ({}, GradcheckError, "`x`"),
         ({"x": np.ones((2, 3)), "y": np.ones(4)}, GradcheckError, r"\(2, 3\) and \(4,\)"),
