@@ -15,16 +15,13 @@ from gradcheck_cli.calculus.simplify import sweep
 from gradcheck_cli.engine.regions import reduced_dims
 from gradcheck_cli.graph import TABLE, Expr, const, make, t
 from gradcheck_cli.ops._common import FEW
-from gradcheck_cli.ops.classification import ENTROPY_SLOPE
+from gradcheck_cli.ops.cross_entropy import ENTROPY_SLOPE
 from gradcheck_cli.ops.nn import exponentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Rewrite = Callable[[Expr], Expr | None]
-
-# Operators whose result is one number (their argument at the index given) in every place.
-_FILLED = {"expand": 0, "full_like": 1, "full": 0}
 
 
 def lower(roots: Sequence[Expr]) -> tuple[Expr, ...]:

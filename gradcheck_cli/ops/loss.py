@@ -1,6 +1,6 @@
 """Losses between tensors element by element, and between vectors, with PyTorch's reductions.
 
-Those over classes are in `classification.py`. Each is defined by other operators, so that its closed form
+Those over classes are in `cross_entropy.py` and `binary_entropy.py`. Each is defined by other operators, so that its closed form
 reads like a textbook's; the part that would read badly, or that PyTorch differentiates in a way of its own
 (a clamp that its gradient ignores), is an operator without reduction, `reduction='none'`.
 """
