@@ -1,8 +1,9 @@
 """Losses between tensors element by element, and between vectors, with PyTorch's reductions.
 
-Those over classes are in `cross_entropy.py` and `binary_entropy.py`. Each is defined by other operators, so that its closed form
-reads like a textbook's; the part that would read badly, or that PyTorch differentiates in a way of its own
-(a clamp that its gradient ignores), is an operator without reduction, `reduction='none'`.
+Those over classes are in `cross_entropy.py` and `binary_entropy.py`. Each is defined by other operators,
+so that its closed form reads like a textbook's; the part that would read badly, or that PyTorch
+differentiates in a way of its own (a clamp that its gradient ignores), is an operator without reduction,
+`reduction='none'`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Layers: linear maps, softmax and its kin, distances and similarities, attention.
 
-Normalisation layers are in `normalization.py`, losses in `loss.py`, `cross_entropy.py` and `binary_entropy.py`.
+Normalisation layers are in `normalization.py`; losses in `loss.py`, `cross_entropy.py` and
+`binary_entropy.py`.
 """
 
 from __future__ import annotations
