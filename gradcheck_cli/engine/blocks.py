@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck_cli.cores import cores, one_thread_each, side_by_side
 from gradcheck_cli.engine.loop import Loop
+from gradcheck_cli.engine.memory import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,9 @@ class Blocks:
         self._run = loop.function
         self._shapes = loop.shapes
         self._scratch = loop.scratch
+        changed = zip(loop.args, loop.shapes, strict=True)
+        # An array that isn't contiguous is copied where its dims are joined.
+        self._copied = sum(bytes_of(arg) for arg, shape in changed if shape is not None)
         self._totals = loop.totals
         # A wide region's loop goes along one row; everything else is done in one loop.
         self._rows = prod(region.lead[:-1]) if region.wide else None
@@ -64,9 +68,9 @@ class Blocks:
 
     @property
     def scratch_bytes(self) -> int:
-        """What all threads' scratch takes together."""
+        """What all threads' scratch takes together, and at most the copies of arguments."""
         each = sum(prod(shape) * dtype.itemsize for shape, dtype in self._scratch)
-        return int(each) * self._step * len(self._parts)
+        return int(each) * self._step * len(self._parts) + self._copied
 
     def __call__(self, *arrays: Array) -> list[Any]:
         """Run it, on as many threads as its work is worth."""

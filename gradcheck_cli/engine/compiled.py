@@ -42,6 +42,11 @@ class Compiled:
     """
 
     def __init__(self, expression: str, wrt: Sequence[str] | None = None) -> None:
+        if not isinstance(expression, str):
+            msg = (
+                f"an expression is text, such as 'x.pow(2).sum()', not {type(expression).__name__}"
+            )
+            raise TypeError(msg)
         self.expression = expression
         self.wrt = None if wrt is None else tuple([wrt] if isinstance(wrt, str) else wrt)
         self._formula = parse(Source(expression))

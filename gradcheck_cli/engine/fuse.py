@@ -55,7 +55,6 @@ def partition(order: Sequence[Expr], roots: Collection[Expr]) -> list[Expr | Reg
         members: list[Expr] = []
         inside: set[Expr] = set()
         totals: set[Expr] = set()
-        late: list[Expr] = []
         now = min(stage[node] for node in ready if family[node] is lead)
         candidates = [node for node in ready if family[node] is lead and stage[node] == now]
         while candidates:
@@ -65,8 +64,7 @@ def partition(order: Sequence[Expr], roots: Collection[Expr]) -> list[Expr | Reg
                 arg in inside and (arg in totals or not is_sliced(arg, node, len(lead.shape)))
                 for arg in node.inputs
             ):
-                late.append(node)
-                continue
+                continue  # it waits for a later region
             ready.remove(node)
             members.append(node)
             inside.add(node)

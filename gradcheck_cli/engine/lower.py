@@ -7,7 +7,6 @@ same up to rounding, NaN and infinity included.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ def _in_parts(node: Expr) -> Expr | None:
 def filled(node: Expr) -> Expr | None:
     """The zero-dimensional node that every element of `node` equals, where that shows."""
     name = node.op.name
-    if name == "full_like" or name == "full":
+    if name in ("full_like", "full"):
         value = node.attributes["fill_value"]
     elif name in ("zeros_like", "ones_like"):
         value = float(name == "ones_like") if node.dtype.is_floating else None
@@ -119,9 +118,9 @@ def _merge_numbers(node: Expr) -> Expr | None:
         if number.value is None or other.op.name not in ("mul", "neg"):
             continue
         if other.op.name == "neg":
-            return const(-float(number.value or 0)) * other.inputs[0]
+            return const(-float(number.value)) * other.inputs[0]
         for inner, rest in (other.inputs, reversed(other.inputs)):
-            if inner.value is not None and number.value is not None:
+            if inner.value is not None:
                 product = float(inner.value) * float(number.value)
                 if 1e-30 < abs(product) < 1e30 and 1e-30 < abs(inner.value) < 1e30:
                     return const(product) * rest
@@ -129,7 +128,7 @@ def _merge_numbers(node: Expr) -> Expr | None:
 
 
 def _negated(node: Expr) -> Expr | None:
-    """`-(2 * x) -> -2 * x`, `-(a - b) -> b - a`."""
+    """`-(2 * x) -> -2 * x`."""
     inner = node.inputs[0]
     if inner.op.name == "mul" and inner.dtype.is_floating:
         for number, rest in (inner.inputs, reversed(inner.inputs)):
@@ -275,7 +274,7 @@ def _softmax_of_logsumexp(node: Expr) -> Expr | None:
 def _tail(node: Expr) -> Expr | None:
     """`1 + erf(x) -> erfc(-x)`, which keeps its digits on the left."""
     one, other = node.inputs
-    if one.value == 1 and other.op.name == "erf" and not math.isnan(one.value):
+    if one.value == 1 and other.op.name == "erf":
         return (-other.inputs[0]).erfc()  # type: ignore[no-any-return]
     return None
 

@@ -318,6 +318,19 @@ def test_bad_expressions_are_refused_at_once() -> None:
         compiled_from("(x * n).sum()", wrt=["n"])(x=np.ones(2), n=np.ones(2, int))
 
 
+def test_an_expression_is_text() -> None:
+    with pytest.raises(TypeError, match="an expression is text"):
+        compiled_from(3)  # type: ignore[arg-type]
+
+
+def test_copies_of_arrays_that_are_not_contiguous_are_counted() -> None:
+    """A huge array with zero strides takes no memory, until its dims are joined."""
+    f = compiled_from("(x * y).sin().sum()", wrt=["y"])
+    with pytest.raises(GradcheckError) as raised:
+        f(x=np.broadcast_to(1.0, (10**7, 10**6)), y=2.0)
+    assert raised.value.problems[0].code == "GC303"
+
+
 def test_what_exceeds_memory_is_refused_before_it_is_allocated() -> None:
     with (
         mock.patch.object(compiled, "memory_limit", return_value=10**9),
