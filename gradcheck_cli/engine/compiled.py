@@ -43,7 +43,8 @@ class Compiled:
 
     def __init__(self, expression: str, wrt: Sequence[str] | None = None) -> None:
         if not isinstance(expression, str):
-            msg = (
+            # Callers without a type checker come here.
+            msg = (  # type: ignore[unreachable]
                 f"an expression is text, such as 'x.pow(2).sum()', not {type(expression).__name__}"
             )
             raise TypeError(msg)
