@@ -78,6 +78,10 @@ _CATEGORY = "bifz"
 default_dtype: ContextVar[DType] = ContextVar("default_dtype", default=float64)
 
 
+REAL_OF = {complex64: float32, complex128: float64}
+COMPLEX_OF = {real: complex_ for complex_, real in REAL_OF.items()}
+
+
 def to_default_floating(dtype: DType) -> DType:
     """`dtype`, or the default floating type where an operation turns integers into real numbers."""
     if dtype.weak:
@@ -112,7 +116,10 @@ def _promote(operands: tuple[tuple[DType, bool], ...], default: DType) -> DType:
         if result is None or lower is None:
             result = result or lower
         elif _CATEGORY.index(lower.kind) > _CATEGORY.index(result.kind):
-            result = _join(result, lower)
+            if lower.kind == "z" and result.kind == "f":
+                result = COMPLEX_OF.get(result, complex64)
+            else:
+                result = _join(result, lower)
     assert result is not None
     return result
 

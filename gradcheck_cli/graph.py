@@ -7,7 +7,7 @@ common subexpressions are free and equality is identity. Records live in `ops/`,
 from __future__ import annotations
 
 from collections import namedtuple
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -90,6 +90,10 @@ class Op:
     attribute   the name of the property that it is (`T`)
     outputs     the names of the fields where PyTorch returns a named tuple
     analytic    whether kernel accepts complex arrays and continues the function analytically
+    complex     whether it takes complex tensors, as PyTorch's does; None: where it is analytic. The rule of
+                an analytic one is written as for real numbers: `differentiate` conjugates.
+    complex_kernel
+                the kernel on complex tensors where `kernel`, made for steps off the real axis, is another
     scalar      the same on Python's numbers, for arithmetic on sizes
     infix       its symbol, for printing: "+", or prefix "-x" as "-"
     method      prints as a method, `x.sum()`; else as a function, `exp(x)`
@@ -110,6 +114,7 @@ class Op:
     reduction   the binary ufunc of which it is the reduction over `dim`, all dims by default
     fused       (*arguments, **attributes) -> the same numbers in smaller operators, which the planner
                 can join with those around them; None: as it is
+    file        the file of `ops/` that it stands in, by which it is listed
     """
 
     schema: str
@@ -124,6 +129,8 @@ class Op:
     attribute: str | None = None
     outputs: tuple[str, ...] = ()
     analytic: bool = False
+    complex: bool | None = None
+    complex_kernel: Callable[..., Any] | None = None
     scalar: Callable[..., Any] | None = None
     infix: str | None = None
     method: bool = False
@@ -139,7 +146,8 @@ class Op:
     leading: Callable[[Expr], int] | None = None
     reduction: Any = None
     fused: Callable[..., Any] | None = None
-    domain: str = field(default="")
+    domain: str = ""
+    file: str = ""
 
     @cached_property
     def signature(self) -> Schema:
@@ -169,6 +177,11 @@ class Op:
         """Whether calls are replaced by the definition, so that it never stands in a graph."""
         return self.kernel is None and self.define is not None
 
+    @property
+    def takes_complex(self) -> bool:
+        """Whether complex tensors can be its arguments."""
+        return self.analytic if self.complex is None else self.complex
+
     @cached_property
     def result_tuple(self) -> Callable[..., tuple[Expr, ...]]:
         """The named tuple that PyTorch returns."""
@@ -176,6 +189,11 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
+
+
+# Where a name without a module is looked for. Where F and torch both have one, torch's is what that of F
+# calls, with other arguments: `batch_norm`, `dropout`, `embedding`.
+BARE = ("F", "torch", "torch.linalg", "torch.special")
 
 
 class Table:
@@ -203,8 +221,8 @@ class Table:
         return op
 
     def bare(self, name: str) -> list[Op] | None:
-        """The overloads that `name(...)` without a module means."""
-        for place in ("torch", "F", "torch.linalg", "torch.special"):
+        """The overloads that `name(...)` without a module means: of `BARE`, the first that has it."""
+        for place in BARE:
             found = self.functions.get(f"{place}.{name}")
             if found:
                 return found
@@ -451,6 +469,8 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     """
     nodes = tuple([arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args])
     if op.kernel is None and op.define is not None:
+        if op.complex is False:
+            _refuse_complex(op, nodes)
         return op.define(*nodes, **attrs)
     if op.scalar is not None:
         for node in nodes:
@@ -463,6 +483,8 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     found = _interned.get(key)
     if found is not None:
         return found
+    if not op.takes_complex:
+        _refuse_complex(op, nodes)
     assert op.infer is not None, f"{op} has no infer"
     types = op.infer(*nodes, **attrs)
     if isinstance(types, Type):
@@ -470,6 +492,14 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     return op.result_tuple(
         *(_node(op, nodes, items, type_, output) for output, type_ in enumerate(types))
     )
+
+
+def _refuse_complex(op: Op, nodes: Iterable[Expr | None]) -> None:
+    for node in nodes:
+        if node is not None and node.dtype.kind == "z":
+            msg = f"{op.python_name}() isn't available for complex tensors ({node.dtype.name})"
+            hint = "make it real first: x.abs(), x.real, x.imag or torch.view_as_real(x)"
+            raise Invalid("GC016", msg, hint)
 
 
 def _made_key(
@@ -537,6 +567,15 @@ def infix(name: str, *operands: Any) -> Expr:
         found = _infix_cache[name] = (op, defaults)
     result: Expr = make(found[0], operands, found[1])
     return result
+
+
+def kernel_of(node: Expr) -> Callable[..., Any]:
+    """What computes a node from the arrays of its arguments."""
+    op = node.op
+    if op.complex_kernel is not None and any(arg.dtype.kind == "z" for arg in node.inputs):
+        return op.complex_kernel
+    assert op.kernel is not None, f"{op} has no kernel"
+    return op.kernel
 
 
 class Functions:

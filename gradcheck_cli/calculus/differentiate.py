@@ -58,16 +58,29 @@ def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
     attributes = node.attributes
     if node.op.outputs:
         attributes["output"] = node.output
-    result = node.op.vjp(upstream, node, *node.args, **attributes)
-    if isinstance(result, (tuple, list)):
-        return result
-    return [result] + [None] * (len(node.args) - 1)
+    # A rule gives J^T g. For complex numbers PyTorch's convention is J^H g, the direction of steepest
+    # ascent (documentation, "Autograd for Complex Numbers"): the conjugate of J^T conj(g).
+    conjugated = node.op.analytic and (_is_complex(node) or any(map(_is_complex, node.inputs)))
+    if conjugated:
+        upstream = t.conj(upstream)
+    found = node.op.vjp(upstream, node, *node.args, **attributes)
+    result: Sequence[Expr | None] = (
+        found if isinstance(found, (tuple, list)) else [found] + [None] * (len(node.args) - 1)
+    )
+    if conjugated:
+        return [None if gradient is None else t.conj(gradient) for gradient in result]
+    return result
+
+
+def _is_complex(node: Expr) -> bool:
+    return node.dtype.kind == "z"
 
 
 def fit(gradient: Expr, target: Expr) -> Expr:
     """`gradient` in `target`'s shape and dtype.
 
-    Summed where `target` was broadcast, expanded where it was reduced, rounded where it was promoted.
+    Summed where `target` was broadcast, expanded where it was reduced, rounded where it was promoted,
+    its real part where a real `target` was combined with complex numbers.
     """
     if gradient.value is not None:
         return t.full_like(target, gradient)  # type: ignore[no-any-return]
@@ -78,6 +91,8 @@ def fit(gradient: Expr, target: Expr) -> Expr:
         )
         sizes = tuple(target.size(d) for d in range(target.ndim))
         gradient = gradient.sum_to_size(sizes) if wider else gradient.expand(sizes)
-    if gradient.dtype is not target.dtype and target.dtype.is_floating:
+    if _is_complex(gradient) and not _is_complex(target):
+        gradient = t.real(gradient)  # an imaginary part can't move a real number
+    if gradient.dtype is not target.dtype and target.dtype.kind in "fz":
         gradient = gradient.to(target.dtype)
     return gradient

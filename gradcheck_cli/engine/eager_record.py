@@ -191,7 +191,10 @@ def realised(result: Any) -> Any:
         return _computed_below((result,))[0]
     if hasattr(result, "_fields"):
         return type(result)(*_computed_below(result))
-    return tuple(_computed_below(result)) if isinstance(result, (tuple, list)) else result
+    if isinstance(result, (tuple, list)):
+        parts = iter(_computed_below([part for part in result if isinstance(part, Expr)]))
+        return tuple(next(parts) if isinstance(part, Expr) else part for part in result)
+    return result
 
 
 def _computed_below(roots: Sequence[Expr]) -> list[Any]:

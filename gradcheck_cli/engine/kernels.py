@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.graph import concrete
+from gradcheck_cli.graph import concrete, kernel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,9 +72,10 @@ def prepared(node: Expr) -> Callable[..., Any]:
     write = writer_of(node)
     if write is not None:
         return partial(_written, write, node.shape, node.dtype.numpy)
-    assert node.op.kernel is not None
     attributes = concrete(node.attrs)
-    kernel = partial(node.op.kernel, **attributes) if attributes else node.op.kernel
+    kernel = kernel_of(node)
+    if attributes:
+        kernel = partial(kernel, **attributes)
     if node.op.outputs or (all(arg.dtype is node.dtype for arg in node.inputs) and node.inputs):
         return kernel
     # What a kernel makes of integers depends on the default dtype when it runs; the node's type is fixed.

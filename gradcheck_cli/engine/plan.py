@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.engine.memory import bytes_of, too_large
-from gradcheck_cli.graph import CONST, INPUT, Expr, concrete, rebuild, topological, variable
+from gradcheck_cli.graph import (
+    CONST,
+    INPUT,
+    Expr,
+    concrete,
+    kernel_of,
+    rebuild,
+    topological,
+    variable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,12 +71,12 @@ class Plan:
                 joint[key] = results = [(node.output, slot)]
             else:
                 results = [(-1, slot)]
-            assert node.op.kernel is not None
             attrs = concrete(node.attrs)
-            steps.append(_Step(node.op.kernel, args, attrs, results, _terms(node)))
+            steps.append(_Step(kernel_of(node), args, attrs, results, _terms(node)))
         self._outputs = [slots[node] for node in outputs]
         self._nodes, self._known = tuple(outputs), tuple(given)
-        self._large = max((node.elements for node in order), default=0) >= _LARGE
+        real = all(node.dtype.kind != "z" for node in order)
+        self._large = real and max((node.elements for node in order), default=0) >= _LARGE
         self._program: Program | None = None
         self._steps = _with_releases(steps, {*self._outputs, 0})
         self.peak_bytes = _peak(self._steps, order, slots)

@@ -18,7 +18,7 @@ from gradcheck_cli.engine.kernels import number_type, prepared, ufunc_of
 from gradcheck_cli.engine.lower import lower
 from gradcheck_cli.engine.memory import bytes_of, too_large
 from gradcheck_cli.engine.regions import Region
-from gradcheck_cli.graph import INPUT, Expr, concrete, topological
+from gradcheck_cli.graph import INPUT, Expr, concrete, kernel_of, topological
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +46,10 @@ class Program:
         # Nothing below a number that is known needs to run: no `x` for the size of x.
         done = {*folded, *(node for node in order if node.value is not None)}
         order = [node for node in topological(roots, given=done) if node not in done]
-        small = all(node.elements < regions.BIG for node in order)
-        items = list(order) if small else partition(order, set(roots))
+        # Blocks are for real arrays.
+        whole = all(node.elements < regions.BIG for node in order)
+        whole |= any(node.dtype.kind == "z" for node in order)
+        items = list(order) if whole else partition(order, set(roots))
         writer = _Writer(items, roots, names, folded)
         self.peak_bytes = writer.peak
         if limit is not None and self.peak_bytes > limit:
@@ -196,7 +198,7 @@ def _folded(order: Sequence[Expr]) -> dict[Expr, Any]:
         ):
             args = [None if arg is None else constant[arg] for arg in node.args]
             with np.errstate(all="ignore"):
-                result = node.op.kernel(*args, **concrete(node.attrs))
+                result = kernel_of(node)(*args, **concrete(node.attrs))
             value = result[node.output] if node.op.outputs else result
             value = np.asarray(value, node.dtype.numpy)
             value.setflags(write=False)

@@ -62,6 +62,8 @@ def disturbance(dtype: str, seed: int, draw: int, *, opposite: bool = False) -> 
 
     def disturb(value: Any, terms: float) -> Any:
         array = np.asarray(value)
+        if array.dtype.kind == "c":
+            return disturb(array.real, terms) + 1j * disturb(array.imag, terms)
         if array.dtype.kind != "f":
             return value
         signs = rng.integers(0, 2, array.shape, np.int8) * 2.0 - 1.0
