@@ -15,10 +15,12 @@ from gradcheck_cli.graph import INPUT, Expr, t, topological, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import Formula, parse
 from gradcheck_cli.limits import memory_limit
+from gradcheck_cli.ops.known import given
 from gradcheck_cli.spec.sample import cotangent, sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from gradcheck_cli.methods.gradients import Array
     from gradcheck_cli.spec.check import Check
@@ -85,11 +87,21 @@ class Case:
         return Plan([node])(self.arrays)[0]
 
 
+def values_of(check: Check) -> AbstractContextManager[None]:
+    """Within it, shapes that depend on values are known: the check's inputs are drawn where one does."""
+    return given(lambda: sample(check))
+
+
 def prepare(check: Check) -> Case:
-    """Parse and build everything that a check holds; nothing is computed yet.
+    """Parse and build everything that a check holds; nothing is computed yet but what shapes depend on.
 
     Raises GradcheckError with all problems of the check's expressions.
     """
+    with values_of(check):
+        return _prepared(check)
+
+
+def _prepared(check: Check) -> Case:
     problems: list[Problem] = []
     scope: dict[str, Expr] = {}
     for spec in check.inputs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import contextmanager
+from functools import reduce
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
-from gradcheck_cli.graph import TABLE
+from gradcheck_cli.graph import BARE, TABLE
 from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
@@ -111,15 +112,10 @@ _BUILTINS = {"__import__": __import__}
 
 
 def _bare(name: str) -> Any:
-    for place, module in (
-        ("torch", torch),
-        ("F", torch.nn.functional),
-        ("torch.linalg", torch.linalg),
-        ("torch.special", torch.special),
-    ):
-        if f"{place}.{name}" in TABLE.functions:
-            return getattr(module, name)
-    raise AssertionError(name)
+    """The function that a name without a module means, as `TABLE.bare` has it."""
+    path = next(f"{place}.{name}" for place in BARE if f"{place}.{name}" in TABLE.functions)
+    module, _, rest = path.partition(".")
+    return reduce(getattr, rest.split("."), _MODULES[module])
 
 
 def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -10,20 +10,11 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, make, t
-from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, expands, register
-from gradcheck_cli.ops.accumulate import add_at
+from gradcheck_cli.ops._common import as_tensor, broadcast, dim_of, register
 from gradcheck_cli.schema import Invalid
 
-_NO_MASKS = (
-    "the number of elements that a mask selects depends on its values, and every shape must be known "
-    "before anything is computed"
-)
-_INSTEAD_OF_MASK = "use torch.where(mask, x, 0.0) or x * mask, which keep the shape"
 # Functions whose result's shape depends on values: the reason and the way around, for the error message.
 DATA_DEPENDENT = {
-    "nonzero": _INSTEAD_OF_MASK,
-    "argwhere": _INSTEAD_OF_MASK,
-    "masked_select": _INSTEAD_OF_MASK,
     "unique": "give the distinct values as an input of their own",
 }
 
@@ -57,7 +48,7 @@ def stretch(start: Any, end: Any, step: Any, size: int) -> range:
     return range(*slice(*bounds).indices(size))
 
 
-def _need_dim(x: Expr, name: str) -> None:
+def need_dim(x: Expr, name: str) -> None:
     if x.ndim == 0:
         raise Invalid("GC015", f"{name} needs a tensor of at least one dimension, not a scalar")
 
@@ -116,7 +107,7 @@ SELECT = register(
 
 
 def _call_select(x: Expr, dim: int, index: Any) -> Any:
-    _need_dim(x, "select()")
+    need_dim(x, "select()")
     return make(SELECT, (x,), {"dim": dim_of(dim, x.ndim), "index": index})
 
 
@@ -124,12 +115,17 @@ register(
     "select.int(Tensor input, int dim, Scalar index)",
     doc="One place of a dimension, which falls away.",
     define=_call_select,
-    samples=(Sample("x.select(-1, 2)", x=(2, 3)), Sample("torch.select(x, 0, -1)", x=(2,))),
+    also=("torch.select_copy",),
+    samples=(
+        Sample("x.select(-1, 2)", x=(2, 3)),
+        Sample("torch.select(x, 0, -1)", x=(2,)),
+        Sample("torch.select_copy(x, 0, -1)", x=(2, 2)),
+    ),
 )
 
 
 def _select_scatter(x: Expr, src: Expr, dim: int, index: Any) -> Type:
-    _need_dim(x, "select_scatter()")
+    need_dim(x, "select_scatter()")
     d = dim_of(dim, x.ndim)
     position(index, x.shape[d], d)
     return _fits(x, src, dropped(x.shape, d))
@@ -183,37 +179,8 @@ SLICE = register(
 )
 
 
-def narrow(x: Expr, dim: int, start: Any, length: Any) -> Any:
-    _need_dim(x, "narrow()")
-    d = dim_of(dim, x.ndim)
-    first, count, size = number(start), number(length), x.shape[d]
-    first += size if first < 0 else 0
-    if not 0 <= first <= size or count < 0 or first + count > size:
-        msg = f"start {number(start)} and length {count} exceed dimension {d} of size {size}"
-        raise Invalid("GC015", msg)
-    whole = first == 0 and not isinstance(length, Expr) and count == size
-    if whole:
-        return x
-    return make(
-        SLICE, (x,), {"dim": d, "start": first, "end": start_plus(first, length), "step": 1}
-    )
-
-
-def start_plus(first: int, length: Any) -> Any:
-    """The end of a stretch, kept symbolic where its length is."""
-    return length if first == 0 else length + first
-
-
-register(
-    "narrow(Tensor input, int dim, Scalar start, Scalar length)",
-    doc="A stretch of a dimension, by its first place and its length.",
-    define=narrow,
-    samples=(Sample("x.narrow(1, 1, 2)", x=(2, 4)), Sample("torch.narrow(x, -1, -2, 2)", x=(3,))),
-)
-
-
 def _slice_scatter(x: Expr, src: Expr, dim: int, start: Any, end: Any, step: Any) -> Type:
-    _need_dim(x, "slice_scatter()")
+    need_dim(x, "slice_scatter()")
     d = dim_of(dim, x.ndim)
     return _fits(x, src, resized(x.shape, d, len(stretch(start, end, step, x.shape[d]))))
 
@@ -264,7 +231,8 @@ def require_index(i: Expr | None) -> None:
     if i is None or i.dtype.name in ("int64", "int32") or i.value is not None:
         return
     if i.dtype.kind == "b":
-        raise Invalid("GC011", f"a mask can't be a subscript here: {_NO_MASKS}", _INSTEAD_OF_MASK)
+        msg = "a mask can't be one of several index tensors here"
+        raise Invalid("GC011", msg, "use its places: mask.nonzero(as_tuple=True)")
     msg = f"indices are int64 or int32 tensors, not {i.dtype.name}"
     raise Invalid("GC016", msg, "give the input `sample: integers`, or use i.long()")
 
@@ -338,59 +306,5 @@ INDEX = register(
         Sample("x[..., i, 0]", x=(2, 3, 4), i=In((), 0, 3, "int64")),
         Sample("x[i]", x=(3,), i=In((), 0, 3, "int64")),
         Sample("x[i]", x=(3, 2), i=In((0,), 0, 3, "int64")),
-    ),
-)
-
-
-def _index_put(x: Expr, *rest: Any, accumulate: bool) -> Type:
-    *indices, values = rest
-    if None in indices:
-        raise Invalid("GC014", "index_put() takes no None among its indices", argument="indices")
-    wanted = index_shape(x.shape, tuple(indices))
-    if values.value is None and values.dtype is not x.dtype:
-        msg = f"index_put() needs one dtype, not {x.dtype.name} and {values.dtype.name}"
-        raise Invalid("GC016", msg, argument="values")
-    if not expands(values.shape, wanted):
-        msg = f"values of shape {values.shape} can't be broadcast to the indexed shape {wanted}"
-        raise Invalid("GC015", msg, argument="values")
-    return x_type(x)
-
-
-def _put_at(x: Any, *rest: Any, accumulate: bool) -> Any:
-    *indices, values = rest
-    out = writable(x, values)
-    key = checked(x, tuple(indices))
-    if accumulate:
-        add_at(out, key, values)
-    else:
-        out[key] = values
-    return out
-
-
-def _index_put_vjp(
-    g: Expr, out: Expr, x: Expr, *rest: Any, accumulate: bool
-) -> tuple[Expr | None, ...]:
-    *indices, values = rest
-    kept = g if accumulate else g.index_put(tuple(indices), t.zeros_like(values))
-    return (kept, *(None for _ in indices), g[tuple(indices)])
-
-
-register(
-    "index_put(Tensor input, Tensor[] indices, Tensor values, bool accumulate=False)",
-    doc="The input with the elements at the indexed places replaced by values, or increased by them.",
-    infer=_index_put,
-    kernel=_put_at,
-    vjp=_index_put_vjp,
-    method=True,
-    analytic=True,
-    samples=(
-        Sample("x.index_put((i,), y)", x=(4, 2), y=(2, 2), i=In(value=[3, 0], dtype="int64")),
-        Sample("x.index_put((i, i), y)", x=(3, 3), y=(), i=In(value=[2, 0], dtype="int64")),
-        Sample(
-            "torch.index_put(x, (i,), y, accumulate=True)",
-            x=(3, 2),
-            y=(2,),
-            i=In(value=[1, 1, -1], dtype="int64"),
-        ),
     ),
 )

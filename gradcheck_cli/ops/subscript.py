@@ -7,6 +7,7 @@ from typing import Any
 from gradcheck_cli import dtypes
 from gradcheck_cli.graph import TABLE, Expr, make, t
 from gradcheck_cli.ops.index import INDEX, SELECT, SLICE, number, require_index
+from gradcheck_cli.ops.masked_select import selected
 from gradcheck_cli.schema import Invalid, describe
 
 
@@ -18,6 +19,9 @@ def subscript(x: Expr, index: Any) -> Expr:
     ):
         msg = "this list could mean one index tensor or a tuple of indices"
         raise Invalid("GC014", msg, "write x[torch.tensor(...)], or x[i, j] without brackets")
+    if len(items) == 1 and _is_mask(items[0]) and items[0].shape == x.shape:
+        return selected(x, items[0])
+    items = [part for item in items for part in _places(item)]
     used = sum(not (i is None or i is Ellipsis or isinstance(i, bool)) for i in items)
     if items.count(Ellipsis) > 1:
         raise Invalid("GC014", "a subscript takes `...` only once", "write `:` for the others")
@@ -49,6 +53,21 @@ def subscript(x: Expr, index: Any) -> Expr:
         else:
             x = make(SELECT, (x,), {"dim": dim, "index": item})
     return _indexed(x, tensors) if tensors else x
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, Expr) and item.value is None and item.dtype.kind == "b"
+
+
+def _places(item: Any) -> tuple[Any, ...]:
+    """A mask as index tensors, one for each of its dimensions; whatever else as it is."""
+    if not _is_mask(item):
+        return (item,)
+    if not item.ndim:
+        msg = "a mask without dimensions can be a subscript only where its tensor has none either"
+        raise Invalid("GC015", msg, "use torch.where(mask, x, 0.0)")
+    found: tuple[Expr, ...] = item.nonzero(as_tuple=True)
+    return found
 
 
 def _item(item: Any) -> Any:

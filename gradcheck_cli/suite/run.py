@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck_cli.engine.rounding import SMALLEST_STEP, UNIT_ROUNDOFF, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
 from gradcheck_cli.methods import applicable, load, run
-from gradcheck_cli.methods.case import Case, prepare
+from gradcheck_cli.methods.case import Case, prepare, values_of
 from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
@@ -56,7 +56,8 @@ def run_check(check: Check) -> CheckOutcome:
         loading = perf_counter()
         load(applicable(case, check.methods))
         start += perf_counter() - loading  # importing PyTorch is no check's own time
-        outcome = _judged(outcome, case)
+        with values_of(check):
+            outcome = _judged(outcome, case)
     except GradcheckError as error:
         first, *others = error.problems
         outcome = replace(outcome, error=first, also=tuple(others))
