@@ -3,9 +3,11 @@
     softmax(Tensor input, int dim, *, dtype? dtype=None)
 
 Types: `Tensor` (a tensor), `Tensor|Scalar` (or a Python number), `Tensor?`, `Tensor[]` (a list; with
-`...` also as separate arguments), `int`, `float`, `Scalar`, `bool`, `str`, `dtype`, `int[]`, and `size`
+`...` also as separate arguments), `int`, `float`, `Scalar`, `bool`, `str`, `dtype`, `int[]`, `int?[]` (each
+a whole number or None), `float[]`, and `size`
 (a shape: like `int[]...`, but keeps symbolic sizes such as `x.shape[0]`, so that formulas stay general),
-`data` (nested lists of numbers). A trailing `?` allows None.
+`data` (nested lists of numbers), `function` (a function such as `F.pairwise_distance`), `options` (the result
+of a function that makes `Options`). A trailing `?` allows None.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ NUMPY_NAMES = {
     "keepdims": "keepdim",
 }
 _PARAMETER = re.compile(
-    r"(?P<type>[\w|]+(?:\[\])?\??(?:\.\.\.)?)\s+(?P<name>\w+)(?:=(?P<default>.+))?"
+    r"(?P<type>[\w|]+(?:\??\[\])?\??(?:\.\.\.)?)\s+(?P<name>\w+)(?:=(?P<default>.+))?"
 )
 
 
@@ -52,6 +54,14 @@ class Invalid(Exception):  # noqa: N818 -- no error yet: the parser adds the pla
         self.hint = hint
         self.argument = argument
         self.rank = rank
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings that PyTorch takes as an object of their own: `torch.nn.LinearCrossEntropyOptions(...)`."""
+
+    name: str
+    values: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ def _default(kind: str, text: str) -> Any:
     import ast
 
     value = ast.literal_eval(text)
-    if kind in ("int[]", "size") and value is not None:
+    if kind in ("int[]", "int?[]", "size") and value is not None:
         return tuple(value) if isinstance(value, (list, tuple)) else (value,)
     return float(value) if kind == "float" and value is not None else value
 
@@ -230,6 +240,9 @@ def _renamed(schema: Schema, kwargs: Mapping[str, Any], positional: int) -> dict
     for key, value in kwargs.items():
         name = key if key in schema.names else NUMPY_NAMES.get(key, key)
         if name not in schema.names:
+            if key == "out":
+                msg = f"`out=` has {schema.python_name}() write into a tensor: no side effects here"
+                raise Invalid("GC018", msg, "leave it out, and use the call's value", "out")
             known = sum(other in schema.names for other in kwargs)
             msg = f"{schema.python_name}() has no argument `{key}`"
             raise Invalid("GC014", msg, argument=key, rank=_rank(positional, known))
@@ -320,8 +333,21 @@ def _attribute(kind: str, value: Any, is_expr: type) -> Any:
             if not all(map(_is_int, numbers)):
                 return None
             return tuple(map(_plain, items)) if kind == "size" else numbers
+        case "int?[]":
+            items = value if isinstance(value, (list, tuple)) else (value,)
+            sizes = tuple([_static(item, is_expr) for item in items])
+            fit = all(i is None or _is_int(size) for i, size in zip(items, sizes, strict=True))
+            return sizes if fit else None
+        case "float[]":
+            items = value if isinstance(value, (list, tuple)) else (value,)
+            numbers = tuple([_static(item, is_expr) for item in items])
+            return None if None in numbers else tuple(float(n) for n in numbers if n is not None)
         case "data":
             return _nested(value, is_expr)
+        case "function":
+            return value if callable(value) and not isinstance(value, is_expr) else None
+        case "options":
+            return value if isinstance(value, Options) else None
     raise AssertionError(kind)
 
 
@@ -348,8 +374,12 @@ _WANTED = {
     "str": "a string",
     "dtype": "a dtype such as torch.float64",
     "int[]": "whole numbers",
+    "int?[]": "whole numbers, None for those of the input,",
+    "float[]": "numbers",
     "size": "a shape",
     "data": "a number or nested lists of numbers",
+    "function": "a function such as F.pairwise_distance",
+    "options": "options, such as torch.nn.LinearCrossEntropyOptions()",
 }
 
 
@@ -375,6 +405,10 @@ def describe(value: Any) -> str:
         return f"a result with the fields {' and '.join(value._fields)}"
     if isinstance(value, DType):
         return f"the dtype {value!r}"
+    if isinstance(value, Options):
+        return f"the options {value.name}"
+    if callable(value):
+        return "a function"
     if value is Ellipsis:
         return "`...`"
     if isinstance(value, (list, tuple, slice)):

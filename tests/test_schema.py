@@ -187,3 +187,15 @@ def test_the_nearest_overload_ranks_highest() -> None:
 )
 def test_values_in_words(value: Any, words: str) -> None:
     assert describe(value) == words
+
+
+def test_lists_of_sizes_may_leave_some_as_they_are() -> None:
+    schema = parse_schema("pool(Tensor input, int?[] output_size, float[]? ratio=None)")
+    x = variable("x", (3,))
+    assert bind(schema, (x, [5, None]), {}, Expr)[1] == {"output_size": (5, None), "ratio": None}
+    assert bind(schema, (x, 5), {"ratio": 2}, Expr)[1] == {"output_size": (5,), "ratio": (2.0,)}
+    for wrong in ([1.5], "5"):
+        with pytest.raises(Invalid, match="whole numbers, None for those of the input"):
+            bind(schema, (x, wrong), {}, Expr)
+    with pytest.raises(Invalid, match="numbers"):
+        bind(schema, (x, 5), {"ratio": [None]}, Expr)

@@ -319,7 +319,10 @@ def scale_choice(node: Expr) -> Expr | None:
 def _times(value: Number, branch: Expr) -> Any:
     if number(branch) == 0:
         return branch
-    return infix("mul", value, branch) if branch.value is not None else scaled(value, branch)
+    if branch.value is not None:
+        return infix("mul", value, branch)
+    factor, rest = coefficient(branch)
+    return scaled(value * factor, rest) if moderate(value * factor) else scaled(value, branch)
 
 
 def merge_choices(node: Expr) -> Expr | None:

@@ -39,14 +39,17 @@ def _in_camel_case(name: str) -> str:
 _NAMES = {
     # One function in PyTorch for all numbers of dimensions, and for both directions.
     **dict.fromkeys(
-        ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"), "ConvolutionBackward0"
+        [f"conv{part}{ndim}d" for part in ("", "_transpose") for ndim in (1, 2, 3)],
+        "ConvolutionBackward0",
     ),
     **dict.fromkeys(
-        ("conv1d_input", "conv1d_weight", "conv2d_input", "conv2d_weight"),
+        [f"conv{ndim}d_{part}" for part in ("input", "weight") for ndim in (1, 2, 3)],
         "ConvolutionBackwardBackward0",
     ),
     # Names that differ from the function's.
     "logsigmoid": "LogSigmoidBackward0",
+    "unfold": "Im2ColBackward0",
+    "fold": "Col2ImBackward0",
     "T": "PermuteBackward0",
     "mT": "TransposeBackward0",
     "to": "ToCopyBackward0",
@@ -58,22 +61,49 @@ _NAMES = {
     "solve": "LinalgSolveExBackward0",
     "solve_triangular": "LinalgSolveTriangularBackward0",
     "cholesky": "LinalgCholeskyExBackward0",
+    "cholesky_ex": "LinalgCholeskyExBackward0",
+    "inv_ex": "LinalgInvExBackward0",
+    "solve_ex": "LinalgSolveExBackward0",
+    "lu_factor_ex": "LinalgLuFactorExBackward0",
+    "lstsq": "LinalgLstsqBackward0",
+    "matrix_exp": "LinalgMatrixExpBackward0",
     "norm": "LinalgVectorNormBackward0",
     "layer_norm.plain": "NativeLayerNormBackward0",
     "batch_norm.plain": "NativeBatchNormBackward0",
     "max_pool1d": "MaxPool2DWithIndicesBackward0",
     "max_pool2d": "MaxPool2DWithIndicesBackward0",
+    "max_pool3d": "MaxPool3DWithIndicesBackward0",
     "max_pool1d_with_indices": "MaxPool2DWithIndicesBackward0",
     "max_unpool1d": "MaxUnpool2DBackward0",
+    "adaptive_max_pool1d_with_indices": "AdaptiveMaxPool2DBackward0",
+    "adaptive_max_pool2d_with_indices": "AdaptiveMaxPool2DBackward0",
+    "adaptive_max_pool3d_with_indices": "AdaptiveMaxPool3DBackward0",
     "avg_pool1d": "AvgPool2DBackward0",
+    **{
+        name: f"Special{of}Backward0"
+        for name, of in {
+            "i0e": "I0E",
+            "i1": "I1",
+            "i1e": "I1E",
+            "ndtri": "Ndtri",
+            "log_ndtr": "LogNdtr",
+            "erfcx": "Erfcx",
+            "entr": "Entr",
+        }.items()
+    },
+    "ndtr": "MulBackward1",
     # Overloads.
     "prod.dim": "ProdBackward1",
+    "median.dim": "MedianBackward1",
+    "nanmedian.dim": "NanmedianBackward1",
     "max": "MaxBackward1",
     "min": "MinBackward1",
     "scatter.value": "ScatterBackward1",
     "masked_fill.tensor": "MaskedFillBackward1",
+    "index_fill.tensor": "IndexFillBackward1",
     "div.Tensor_mode": "DivBackward2",
     # Put together from others, or done by one of them.
+    "combinations": "StackBackward0",
     "selu": "EluBackward0",
     "relu6": "HardtanhBackward0",
     "softsign": "DivBackward0",
@@ -107,9 +137,14 @@ def _pow(node: Expr) -> str:
     return f"PowBackward{0 if _is_number(exponent) else 2 if _is_number(base) else 1}"
 
 
-def _xlogy(node: Expr) -> str:
-    left, right = node.inputs
-    return f"XlogyBackward{1 if _is_number(left) else 2 if _is_number(right) else 0}"
+def _with_a_number(name: str) -> Callable[[Expr], str]:
+    """Overload 1 has a number on the left, 2 on the right."""
+
+    def named(node: Expr) -> str:
+        left, right = node.inputs
+        return f"{name}Backward{1 if _is_number(left) else 2 if _is_number(right) else 0}"
+
+    return named
 
 
 def _squeeze(node: Expr) -> str:
@@ -121,6 +156,18 @@ def _einsum(node: Expr) -> str:
     if len(node.inputs) > 1:
         return "BmmBackward0"
     return "PermuteBackward0" if node.ndim == node.inputs[0].ndim else "SumBackward1"
+
+
+def _pad(node: Expr) -> str:
+    attributes = node.attributes
+    name = {"reflect": "Reflection", "replicate": "Replication"}.get(attributes["mode"])
+    if name is not None:
+        return f"{name}Pad{len(attributes['pad']) // 2}DBackward0"
+    return (
+        "ConstantPadNdBackward0"
+        if attributes["mode"] == "constant"
+        else "torch::autograd::CopySlices"
+    )
 
 
 def _over_dims(node: Expr) -> str:
@@ -137,10 +184,14 @@ _BY_ARGUMENTS: dict[str, Callable[[Expr], str]] = {
     "matmul": _matmul,
     "einsum": _einsum,
     "pow": _pow,
-    "xlogy": _xlogy,
+    "xlogy": _with_a_number("Xlogy"),
+    "xlog1py": _with_a_number("SpecialXlog1Py"),
+    "zeta": _with_a_number("SpecialZeta"),
+    "copysign": lambda node: f"CopysignBackward{int(_is_number(node.args[-1]))}",
     "sum": _over_dims,
     "mean": _over_dims,
     "squeeze": _squeeze,
+    "pad": _pad,
     "lerp": _with_a_tensor,
     "remainder": _with_a_tensor,
     "fmod": _with_a_tensor,

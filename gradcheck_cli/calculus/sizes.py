@@ -150,7 +150,7 @@ def _size_of_reduced(x: Expr, dim: int) -> list[_Origin]:
 
 def _size_of_product(x: Expr, dim: int) -> list[_Origin]:
     left, right = pair(x)
-    if left.ndim == 2 and dim == 0:
+    if left.ndim == 2 and right.ndim <= 2 and dim == 0:
         return [(left, 0)]
     if right.ndim == 2 and left.ndim in (1, 2) and dim == x.ndim - 1:
         return [(right, 1)]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from gradcheck_cli.graph import In, Op
+    from collections.abc import Sequence
 
-# Shape and dtype of an input.
-Type: TypeAlias = tuple[tuple[int, ...], str]
+    from gradcheck_cli.ops.domains import Entry
+    from gradcheck_cli.report.operators import Form
 
 
 def ops(
@@ -19,82 +19,124 @@ def ops(
         str | None,
         typer.Argument(metavar="[NAME]", help="One operator: softmax, torch.linalg.det, Tensor.T."),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "-s",
+            "--search",
+            metavar="TEXT",
+            help="Those that have each word of TEXT in a name, a signature or a sentence.",
+        ),
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Those of some domains: linalg,fft.")
+    ] = None,
+    kinks: Annotated[
+        bool, typer.Option("--kinks", help="Those that are not differentiable somewhere.")
+    ] = False,
+    no_gradient: Annotated[
+        bool, typer.Option("--no-gradient", help="Those through which no gradient flows.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs, to stdout.")] = False,
 ) -> int:
-    """List the operators, or show one of them."""
+    """List the operators, or document one of them."""
     import gradcheck_cli.ops  # noqa: F401 -- fills the table
     from gradcheck_cli.cli.options import misused
-    from gradcheck_cli.errors import ExitCode, did_you_mean
-    from gradcheck_cli.graph import TABLE
-    from gradcheck_cli.report.catalogue import op_list, op_page
-    from gradcheck_cli.report.terminal import Terminal
+    from gradcheck_cli.errors import ExitCode
+    from gradcheck_cli.ops.domains import entries
 
-    terminal = Terminal(sys.stdout)
+    known = entries()
     if name is None:
-        op_list(terminal, TABLE)
-        return ExitCode.PASSED
-    wanted = name.strip().removesuffix("()")
-    found = [
-        op
-        for op in TABLE.by_name.values()
-        if wanted in _names(op.name, op.spellings) or wanted == op.infix
-    ]
-    found += [op for attribute, op in TABLE.attributes.items() if wanted in _names(attribute, ())]
-    if not found:
-        known = {n for op in TABLE.by_name.values() for n in _names(op.name, op.spellings)}
-        hint = did_you_mean(wanted, known) or "`gradcheck ops` lists all operators"
-        misused(f"there is no operator `{name}`", hint)
-    for op in dict.fromkeys(found):
-        op_page(terminal, op, _example(op))
+        listed = [
+            entry
+            for entry in _of_domains(known, domain)
+            if (search is None or entry.mentions(search))
+            and (not no_gradient or not entry.has_gradient)
+            and (not kinks or _has_kinks(entry))
+        ]
+        _list(listed, len(known), as_json=as_json)
+        return ExitCode.PASSED if listed else ExitCode.NOTHING_SELECTED
+    if search is not None or domain is not None or kinks or no_gradient:
+        misused("a NAME goes without filters", f"leave {name} out, or search for it: -s {name}")
+    found, also = _called(known, name)
+    _document(found, also, as_json=as_json)
     return ExitCode.PASSED
 
 
-def _example(op: Op) -> tuple[str, dict[str, str]] | None:
-    """An expression of the operator with its gradients, derived as for a person; None without one."""
-    from gradcheck_cli.errors import GradcheckError
+def _of_domains(known: Sequence[Entry], domain: str | None) -> Sequence[Entry]:
+    from gradcheck_cli.cli.options import separated
+    from gradcheck_cli.ops.domains import DOMAINS
 
-    samples = [sample for sample in op.samples if sample.grad]
-    names = [p.name for p in op.signature.parameters if p.is_tensor and not p.has_default]
-    if op.vjp is None and op.define is None:
-        return None
-    try:
-        if samples:
-            inputs = {name: _type(given) for name, given in samples[0].inputs.items()}
-            return _derived(samples[0].expression, inputs)
-        call = next((s for s in op.spellings if not s.startswith("Tensor.")), None)
-        if call is None:
-            return None
-        floating: Type = ((3,), "float64")
-        return _derived(f"{call}({', '.join(names)})", dict.fromkeys(names, floating))
-    except GradcheckError:
-        # Not every signature can be called with vectors alone; such a page has no example.
-        return None
+    if domain is None:
+        return known
+    wanted = separated("--domain", domain, [one.name for one in DOMAINS])
+    return [entry for entry in known if entry.domain.name in wanted]
 
 
-def _type(given: In) -> Type:
-    import numpy as np
+def _called(known: Sequence[Entry], name: str) -> tuple[list[Entry], list[Entry]]:
+    """The operators that a name means, and others whose names end in it.
 
-    return (given.shape if given.value is None else np.shape(given.value), given.dtype)
+    Raises GradcheckError (GC028) where there is none.
+    """
+    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.errors import did_you_mean
 
-
-def _derived(text: str, inputs: dict[str, Type]) -> tuple[str, dict[str, str]] | None:
-    from gradcheck_cli.calculus.derive import derive
-    from gradcheck_cli.dtypes import BY_NAME
-    from gradcheck_cli.errors import Source
-    from gradcheck_cli.graph import variable
-    from gradcheck_cli.lang.build import build
-    from gradcheck_cli.lang.parse import parse
-
-    scope = {name: variable(name, shape, BY_NAME[dtype]) for name, (shape, dtype) in inputs.items()}
-    output = build(parse(Source(text)), scope)
-    wrt = [name for name, node in scope.items() if node.dtype.is_floating]
-    if not wrt or not output.dtype.is_floating:
-        return None
-    formulas = derive(output, [scope[name] for name in wrt], variable("grad", output.shape))
-    return text, {name: str(formula) for name, formula in zip(wrt, formulas, strict=True)}
+    wanted = name.strip().removesuffix("()")
+    found = [entry for entry in known if entry.answers_to(wanted)]
+    if not found:
+        names = {entry.name for entry in known}
+        names |= {spelling for entry in known for spelling in entry.spellings}
+        names |= {spelling.rpartition(".")[2] for spelling in names}
+        hint = did_you_mean(wanted, names) or "`gradcheck ops` lists all operators"
+        misused(f"there is no operator `{name}`", hint)
+    exact = [entry for entry in found if entry.name == wanted] or found
+    return exact, [entry for entry in found if entry not in exact]
 
 
-def _names(name: str, spellings: tuple[str, ...]) -> set[str]:
-    """Every way to ask for it: full spellings, the last parts of them, and `x.f` of methods."""
-    last = {spelling.rpartition(".")[2] for spelling in spellings}
-    nn = {s.replace("F.", "torch.nn.functional.", 1) for s in spellings if s.startswith("F.")}
-    return {name, f"Tensor.{name}", *spellings, *last, *nn}
+def _list(listed: Sequence[Entry], known: int, *, as_json: bool) -> None:
+    import gradcheck_cli.report.operators as report
+    from gradcheck_cli.report.terminal import Terminal
+
+    if as_json:
+        _print([report.as_json(entry, kinks=_has_kinks(entry)) for entry in listed])
+    elif listed:
+        report.op_list(Terminal(sys.stdout), listed, known)
+    else:
+        text = f"none of the {known} operators is like that; `gradcheck ops` lists them"
+        print(text, file=sys.stderr)  # noqa: T201 -- for people
+
+
+def _document(found: Sequence[Entry], also: Sequence[Entry], *, as_json: bool) -> None:
+    import gradcheck_cli.report.operators as report
+    from gradcheck_cli.report.terminal import Terminal
+
+    if as_json:
+        _print(
+            [report.as_json(entry, kinks=_has_kinks(entry), forms=_forms(entry)) for entry in found]
+        )
+        return
+    terminal = Terminal(sys.stdout)
+    for number, entry in enumerate(found):
+        if number:
+            terminal.blank()
+        report.op_page(terminal, entry, _forms(entry))
+    report.see_also(terminal, also)
+
+
+def _has_kinks(entry: Entry) -> bool:
+    from gradcheck_cli.calculus.document import has_kinks
+
+    return any(map(has_kinks, entry.records))
+
+
+def _forms(entry: Entry) -> list[Form]:
+    from gradcheck_cli.calculus.document import document, example
+    from gradcheck_cli.report.operators import Form
+
+    return [Form(op, document(op), example(op)) for op in entry.records]
+
+
+def _print(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201 -- the answer itself

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradcheck_cli.ops  # noqa: F401 -- fills the table
 from gradcheck_cli import dtypes
 from gradcheck_cli.errors import GradcheckError, Problem
-from gradcheck_cli.graph import TABLE, Expr, Op, const, infix, make
+from gradcheck_cli.graph import TABLE, Expr, Op, call, const, infix, make
 from gradcheck_cli.lang.blame import (
     Function,
     Module,
@@ -22,6 +23,7 @@ from gradcheck_cli.lang.blame import (
 )
 from gradcheck_cli.lang.names import (
     CONSTANTS,
+    MEMORY_FORMATS,
     MODULES,
     RANDOM,
     RANDOM_IN_PLACE,
@@ -33,6 +35,7 @@ from gradcheck_cli.lang.names import (
 )
 from gradcheck_cli.lang.parse import OPERATORS, REFUSED_PARTS, Formula, shortened
 from gradcheck_cli.lang.scan import too_deep
+from gradcheck_cli.ops._common import random_use
 from gradcheck_cli.schema import Invalid, bind
 
 if TYPE_CHECKING:
@@ -64,6 +67,14 @@ _INFIX: dict[type[ast.AST], str] = {
 _MOST_PROBLEMS = 20
 
 
+class Call(NamedTuple):
+    """A call: the operator that was chosen, its arguments in the graph, and its attributes."""
+
+    op: Op
+    args: tuple[Any, ...]
+    attributes: dict[str, Any]
+
+
 class _Wrong:
     """What an erroneous part evaluates to, so that its users are not blamed as well."""
 
@@ -91,6 +102,13 @@ def build(formula: Formula, scope: Mapping[str, Expr]) -> Expr:
     return value if isinstance(value, Expr) else const(value)
 
 
+def calls(formula: Formula, scope: Mapping[str, Expr]) -> list[Call]:
+    """The calls in an expression as they were bound, in order; composites, too, as they were written."""
+    builder = _Builder(formula, scope)
+    builder.visit(formula.tree)
+    return builder.calls
+
+
 def _position(problem: Problem) -> tuple[int, int]:
     where = problem.where
     return (where.line or 0, where.column or 0) if where else (0, 0)
@@ -102,6 +120,7 @@ class _Builder:
         self.scope = scope
         self.problems: list[Problem] = []
         self.unknown: set[str] = set()
+        self.calls: list[Call] = []
 
     def wrong(self, code: str, message: str, place: Place, hint: str | None = None) -> _Wrong:
         self.problems.append(self.formula.problem(code, message, place, hint))
@@ -166,9 +185,8 @@ class _Builder:
         return self.wrong("GC012", f"unknown name `{shortened(name)}`", node, hint)
 
     def random(self, name: str, place: Place) -> _Wrong:
-        message = f"`{name}` is random, and a check must be repeatable"
-        hint = "draw the numbers as an input, such as `noise: {shape: [3], sample: normal}`"
-        return self.wrong("GC017", message, place, hint)
+        refusal = random_use(name)
+        return self.wrong(refusal.code, refusal.message, place, refusal.hint)
 
     def in_place(self, name: str, place: tuple[int, int]) -> _Wrong:
         message = f"`{name}` works in place, and an expression has no side effects"
@@ -215,6 +233,8 @@ class _Builder:
             dtype = dtypes.BY_NAME.get(name) or dtypes.ALIASES.get(name)
             if dtype is not None:
                 return dtype
+            if name in MEMORY_FORMATS:
+                return f"torch.{name}"
         place = end_of(self.formula, node)
         if name in RANDOM or name in RANDOM_IN_PLACE:
             return self.random(path, place)
@@ -260,10 +280,16 @@ class _Builder:
             return _WRONG
         if not isinstance(function, Function):
             return self.not_callable(node, function)
+        wants_function = any(
+            p.type == "function" for op in function.overloads for p in op.signature.parameters
+        )
         for value, place in zip(values, (*node.args, *node.keywords), strict=True):
-            if isinstance(value, (Function, Module)):
+            if isinstance(value, Module) or (isinstance(value, Function) and not wants_function):
                 message = f"{kind(value)} can't be an argument"
                 return self.wrong("GC014", message, place, remedy(value))
+        if wants_function:
+            args = [_applied(value) for value in args]
+            kwargs = {name: _applied(value) for name, value in kwargs.items()}
         if function.receiver is not None:
             args.insert(0, function.receiver)
         return self.overloaded(node, function, args, kwargs)
@@ -279,7 +305,10 @@ class _Builder:
             except Invalid as error:
                 failures.append((op, error))
                 continue
+            self.calls.append(Call(op, nodes, attributes))
             try:
+                if op.infix:
+                    _require_tensor(op, nodes)
                 return make(op, nodes, attributes)
             except Invalid as error:
                 return self.failed(node, op, error, args)
@@ -397,6 +426,23 @@ _VISIT: dict[type[ast.AST], Callable[[_Builder, Any], Any]] = {
     ast.BinOp: _Builder.binary,
     ast.Compare: _Builder.compare,
 }
+
+
+def _applied(value: Any) -> Any:
+    """A function's name as something to call with nodes."""
+    if not isinstance(value, Function):
+        return value
+    receiver = () if value.receiver is None else (value.receiver,)
+    return partial(call, value.overloads, *receiver)
+
+
+def _require_tensor(op: Op, nodes: tuple[Any, ...]) -> None:
+    """Refuse numbers alone: as a function, PyTorch's arithmetic wants a tensor. Raises Invalid."""
+    if all(isinstance(_number(node), (int, float)) for node in nodes):
+        msg = f"{op.python_name}() wants at least one tensor, not numbers alone"
+        raise Invalid(
+            "GC014", msg, "write it with an operator, or make a tensor: torch.tensor(2.0)"
+        )
 
 
 def _number(value: Any) -> Any:

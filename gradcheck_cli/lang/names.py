@@ -22,18 +22,21 @@ MODULES = {
     "torch.linalg": "torch.linalg",
     "torch.special": "torch.special",
     "torch.fft": "torch.fft",
+    "torch.masked": "torch.masked",
     "torch.nn": "torch.nn",
     "torch.nn.grad": "torch.nn.grad",
     "torch.nn.functional": "F",
 }
 CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
+# Layouts of memory are known, because PyTorch's functions take them; they change no value.
+MEMORY_FORMATS = frozenset(
+    ["contiguous_format", "preserve_format", "channels_last", "channels_last_3d"]
+)
 RANDOM = frozenset(
     [
         *("rand", "randn", "randint", "randperm", "rand_like", "randn_like"),
         *("randint_like", "bernoulli", "multinomial", "normal", "poisson", "manual_seed"),
-        *("seed", "dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d"),
-        *("dropout2d", "dropout3d", "rrelu", "gumbel_softmax", "fractional_max_pool2d"),
-        *("fractional_max_pool3d",),
+        *("seed", "gumbel_softmax", "fractional_max_pool2d", "fractional_max_pool3d"),
     ]
 )
 # Methods that draw into their tensor.
@@ -131,7 +134,15 @@ def known_members() -> frozenset[str]:
     fields = {field for op in TABLE.by_name.values() for field in op.outputs}
     functions = {path.rpartition(".")[2] for path in TABLE.functions}
     modules = {path.rpartition(".")[2] for path in MODULES}
-    others = {"shape", "ndim", "dtype", *CONSTANTS, *dtypes.BY_NAME, *dtypes.ALIASES}
+    others = {
+        "shape",
+        "ndim",
+        "dtype",
+        *CONSTANTS,
+        *MEMORY_FORMATS,
+        *dtypes.BY_NAME,
+        *dtypes.ALIASES,
+    }
     return frozenset({*TABLE.methods, *TABLE.attributes} | fields | functions | modules | others)
 
 

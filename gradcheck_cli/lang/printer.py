@@ -136,8 +136,8 @@ class _Printer:
             return self.infix(node, op.infix)
         text = self.call(node)
         if op.outputs:
-            # What functions of F return is a plain tuple.
-            named = op.on != ("F",)
+            # What functions of F return, and PyTorch's own ones, is a plain tuple.
+            named = op.on != ("F",) and not op.name.startswith("_")
             text += f".{op.outputs[node.output]}" if named else f"[{node.output}]"
         return text, _ATOM
 
@@ -236,7 +236,7 @@ class _Printer:
             return f"[{', '.join('None' if v is None else self.text(v) for v in value)}]"
         if parameter.type == "size":
             return self.shape(value)
-        if parameter.type == "int[]" and isinstance(value, tuple):
+        if parameter.type in ("int[]", "int?[]") and isinstance(value, tuple):
             return str(value[0]) if len(value) == 1 else str(value)
         return self.literal(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import currentframe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +36,15 @@ DOMAINS: dict[str, tuple[float | None, float | None]] = {
     "": (None, None),
     "positive": (0.2, 3.0),
     "unit": (-0.9, 0.9),
+    "probability": (0.05, 0.95),
     "above_one": (1.1, 3.0),
 }
 
 # Below so many elements a NumPy call costs more than its pass over them: fewer calls, whatever they do.
 FEW = 1 << 13
+
+# As many dimensions as PyTorch's reductions, and NumPy's arrays, can have.
+MAX_NDIM = 64
 
 special = _Lazy("scipy.special")
 linalg = _Lazy("scipy.linalg")
@@ -48,7 +53,15 @@ sparse = _Lazy("scipy.sparse")
 
 def register(schema: str, **fields: Any) -> Op:
     """Make a record and put it in the table."""
-    return TABLE.add(Op(schema=schema, **fields))
+    return TABLE.add(Op(schema=schema, file=_file(), **fields))
+
+
+def _file() -> str:
+    """The file that is being imported: records are made nowhere else, if often by functions of others."""
+    frame = currentframe()
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return "" if frame is None else frame.f_globals["__name__"].rpartition(".")[2]
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -122,6 +135,18 @@ def numeric(
     return check
 
 
+def one_tensor(name: str, infer: Callable[..., Type] = elementwise) -> Callable[..., Type]:
+    """`infer` made to refuse two Python numbers, where PyTorch wants a tensor for one of them."""
+
+    def check(x: Expr, y: Expr, **attributes: Any) -> Type:
+        if x.value is not None and y.value is not None:
+            msg = f"{name}() wants at least one tensor, not two numbers"
+            raise Invalid("GC014", msg, "make a tensor of one: torch.tensor(2.0)")
+        return infer(x, y, **attributes)
+
+    return check
+
+
 _DTYPE_OF = {d.numpy: d for d in dtypes.BY_NAME.values() if d is not dtypes.bfloat16}
 _WEAK = {bool: dtypes.pybool, int: dtypes.pyint, float: dtypes.pyfloat}
 
@@ -169,6 +194,9 @@ def dim_of(dim: int, ndim: int, name: str = "dim") -> int:
 
 def dims_of(dim: Sequence[int] | int | None, ndim: int) -> tuple[int, ...]:
     """The dims that a reduction goes over, sorted; None and () mean all. Raises Invalid (GC014)."""
+    if ndim > MAX_NDIM:
+        msg = f"only tensors of up to {MAX_NDIM} dimensions can be reduced, and this one has {ndim}"
+        raise Invalid("GC015", msg, "merge some of them: x.flatten(0, 9)")
     if dim is None or dim == ():
         return tuple(range(ndim))
     listed = [dim_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
@@ -296,3 +324,19 @@ def distinct(dim: Sequence[int], ndim: int, name: str = "dim") -> tuple[int, ...
         msg = f"dimension {max(listed, key=listed.count)} is named twice"
         raise Invalid("GC014", msg, argument=name)
     return listed
+
+
+def random_use(name: str, hint: str | None = None) -> Invalid:
+    """The refusal of what draws random numbers (GC017)."""
+    return Invalid(
+        "GC017",
+        f"`{name}` is random, and a check must be repeatable",
+        hint or "draw the numbers as an input, such as `noise: {shape: [3], sample: normal}`",
+    )
+
+
+def refuse_in_place(name: str, *, inplace: bool) -> None:
+    """Refuse an `inplace=True` (GC018)."""
+    if inplace:
+        msg = f"{name}(..., inplace=True) changes its input, which an expression can't do"
+        raise Invalid("GC018", msg, "leave inplace=True out", "inplace")

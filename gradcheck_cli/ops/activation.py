@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Type, call, t
 from gradcheck_cli.ops._common import (
+    dim_of,
     elementwise_floating,
     numeric,
     register,
@@ -163,6 +164,7 @@ activation(
     inplace=False,
     doc="x times the normal distribution's cumulative probability of x.",
     analytic=True,
+    complex=False,
     samples=(
         Sample("F.gelu(x)", x=In(value=[-9.0, -3.0, 0.0, 3.0, 9.0])),
         Sample("F.gelu(x, approximate='tanh')", x=(3, 4)),
@@ -176,6 +178,7 @@ activation(
     lambda g, out, x: g * (x.sigmoid() + out * (1 - x.sigmoid())),
     doc="x * sigmoid(x), also called swish.",
     analytic=True,
+    complex=False,
 )
 
 activation(
@@ -184,6 +187,7 @@ activation(
     lambda g, out, x: g * (_gate(x) + x * x.sigmoid() * (1 - _gate(x) * _gate(x))),
     doc="x * tanh(softplus(x)).",
     analytic=True,
+    complex=False,
 )
 
 
@@ -206,6 +210,7 @@ activation(
     inplace=False,
     doc="log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold.",
     analytic=True,
+    complex=False,
     samples=(
         Sample("F.softplus(x, 2)", x=(3, 4)),
         Sample("F.softplus(x, beta=0.5, threshold=1)", x=(6,)),
@@ -227,6 +232,7 @@ activation(
     inplace=False,
     doc="log(sigmoid(x)), exact in both tails.",
     analytic=True,
+    complex=False,
     samples=(Sample("F.logsigmoid(x)", x=In(value=[-800.0, -1.0, 0.0, 30.0, 800.0])),),
 )
 
@@ -259,4 +265,32 @@ activation(
     inplace=False,
     doc="x - tanh(x).",
     analytic=True,
+)
+
+
+def _glu(input: Expr, dim: int) -> Expr:
+    if not input.ndim:
+        raise Invalid("GC015", "glu() halves a dimension, and a tensor without dimensions has none")
+    numeric("glu", floating=True)(input)
+    if input.dtype.kind == "z":
+        raise Invalid("GC016", "glu() isn't defined for complex tensors")
+    size = input.shape[dim_of(dim, input.ndim)]
+    if size % 2:
+        msg = f"glu() halves dimension {dim}, and its size {size} is odd"
+        raise Invalid("GC015", msg, "the dimension holds values and gates, as many of each", "dim")
+    value, gate = t.chunk(input, 2, dim)
+    return value * gate.sigmoid()  # type: ignore[no-any-return]
+
+
+register(
+    "glu(Tensor input, int dim=-1)",
+    doc="One half of a dimension times the sigmoid of the other.",
+    define=_glu,
+    on=("F",),
+    samples=(
+        Sample("F.glu(x)", x=(3, 4)),
+        Sample("F.glu(x, 0)", x=(2,)),
+        Sample("F.glu(x, dim=-2)", x=(2, 4, 3)),
+        Sample("F.glu(x, 1)", x=(0, 4)),
+    ),
 )

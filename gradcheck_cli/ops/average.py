@@ -1,17 +1,20 @@
-"""Average pooling in one and two dimensions: the mean of each sliding window, or of equal parts."""
+"""Average pooling in one to three dimensions: the mean of each sliding window, or of equal parts."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_cli.graph import Expr, Sample, Shape, Type, infix, make, t
 from gradcheck_cli.ops import convolution, pool
 from gradcheck_cli.ops._common import register
-from gradcheck_cli.ops.windows import out_sizes, per_dim, product, require_input, window_of
+from gradcheck_cli.ops.windows import out_sizes, product, require_input, window_of
 from gradcheck_cli.schema import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Numbers = tuple[int, ...]
 
@@ -28,8 +31,10 @@ def _mean_type(
     divisor_override: int | None = None,
 ) -> Type:
     require_input(name, x, ndim)
-    if x.dtype.kind == "b":
-        raise Invalid("GC016", f"{name}() isn't defined for bool", "convert it: mask.double()")
+    if x.dtype.kind == "b" or x.dtype.name == "uint8":
+        raise Invalid(
+            "GC016", f"{name}() isn't defined for {x.dtype.name}", "convert it: x.double()"
+        )
     if divisor_override == 0:
         raise Invalid("GC014", "the divisor must not be zero", argument="divisor_override")
     window = window_of(ndim, kernel_size, stride, padding)
@@ -69,7 +74,7 @@ def _mean_kernel(
         divisor = product(window[0])
         if not plain:
             counts = _counts(size, out, window, margins=count_include_pad)
-            divisor = counts[0] if ndim == 1 else np.multiply.outer(*counts)
+            divisor = reduce(np.multiply.outer, counts)
     if x.dtype.kind in "iu":
         return np.trunc(total / divisor).astype(x.dtype)
     if isinstance(divisor, int):
@@ -172,41 +177,92 @@ _register(
         Sample("F.avg_pool2d(x, 2)", x=(0, 2, 4, 4)),
     ),
 )
+_register(
+    3,
+    ("F",),
+    ", int? divisor_override=None",
+    (
+        Sample("F.avg_pool3d(x, 2)", x=(2, 1, 2, 4, 3)),
+        Sample("F.avg_pool3d(x, (2, 3, 1), (1, 2, 2), (1, 0, 0))", x=(2, 2, 5, 3)),
+        Sample("F.avg_pool3d(x, 3, 2, 1, True, False)", x=(1, 1, 4, 3, 5)),
+        Sample("F.avg_pool3d(x, 2, padding=1, ceil_mode=True)", x=(1, 3, 2, 4)),
+        Sample("F.avg_pool3d(x, 2, divisor_override=3)", x=(1, 1, 3, 2, 2)),
+    ),
+)
 
 
-def _adaptive(ndim: int, x: Expr, output_size: Numbers) -> Any:
-    """Means of parts that are as equal as can be: windows where they are equal, else products."""
-    name = f"adaptive_avg_pool{ndim}d"
-    require_input(name, x, ndim)
+def part_sizes(name: str, x: Expr, ndim: int, output_size: Sequence[int | None]) -> Shape:
+    """How many parts each dim is cut into; None leaves it as it is. Raises Invalid (GC014, GC016)."""
     if x.dtype.kind != "f":
         msg = f"{name}() needs a floating-point tensor, not {x.dtype.name}"
         raise Invalid("GC016", msg, "give the input a floating dtype")
-    wanted = per_dim(output_size, ndim, "output_size", 1)
-    if all(n % o == 0 for n, o in zip(x.shape[-ndim:], wanted, strict=True)):
-        kernel = tuple(n // o for n, o in zip(x.shape[-ndim:], wanted, strict=True))
+    given = tuple(output_size)
+    if len(given) not in (1, ndim):
+        wanted = "one whole number" if ndim == 1 else f"one whole number or {ndim} of them"
+        raise Invalid("GC014", f"output_size is {wanted}, not {given}", argument="output_size")
+    given = given * ndim if len(given) == 1 else given
+    if any(size is not None and size < 0 for size in given):
+        msg = f"output_size must be at least 0, not {given}"
+        raise Invalid("GC014", msg, argument="output_size")
+    return tuple(
+        n if size is None else size for n, size in zip(x.shape[-ndim:], given, strict=True)
+    )
+
+
+def _adaptive(ndim: int, x: Expr, output_size: Sequence[int | None]) -> Any:
+    """Means of parts that are as equal as can be: windows where they are equal."""
+    name = f"adaptive_avg_pool{ndim}d"
+    require_input(name, x, ndim, channels=False, batch=ndim == 3)
+    wanted = part_sizes(name, x, ndim, output_size)
+    size = x.shape[-ndim:]
+    if (
+        0 not in wanted
+        and x.elements
+        and all(n % o == 0 for n, o in zip(size, wanted, strict=True))
+    ):
+        kernel = tuple(n // o for n, o in zip(size, wanted, strict=True))
         return getattr(t, f"avg_pool{ndim}d")(x, kernel)
-    for d, (n, o) in enumerate(zip(x.shape[-ndim:], wanted, strict=True)):
-        if n == o:
-            continue
-        share = np.zeros((n, o))
-        for part in range(o):
-            first, last = part * n // o, -(-(part + 1) * n // o)
-            share[first:last, part] = 1 / (last - first)
-        matrix = t.tensor(share.tolist(), dtype=x.dtype)
-        x = x @ matrix if d == ndim - 1 else matrix.T @ x
+    for d, (n, o) in enumerate(zip(size, wanted, strict=True), -ndim):
+        if n != o:
+            x = _means(x, d, o)
     return x
 
 
-for _ndim, _places in ((1, ("torch", "F")), (2, ("F",))):
-    _rest = (5, 6)[-_ndim:]
+def parts(x: Expr, dim: int, count: int, empty: float) -> Any:
+    """A dim cut into parts, which may overlap: from floor(i n / count) to ceil((i + 1) n / count).
+
+    The parts are a new dimension before `dim`; where one is shorter than the longest, `empty` follows.
+    """
+    n, size = x.size(dim), x.shape[dim]
+    longest = max(-(-(i + 1) * size // count) - i * size // count for i in range(count))
+    first = (t.arange(count) * n).floor_divide(count)
+    stop = (t.arange(1, count + 1) * n + (count - 1)).floor_divide(count)
+    places = first.unsqueeze(1) + t.arange(longest)
+    cut = x.index_select(dim, places.flatten().clamp(max=n - 1)).unflatten(dim, (count, longest))
+    inside = places < stop.unsqueeze(1)
+    return t.where(inside.reshape((count, longest, *(1,) * (-1 - dim))), cut, empty)
+
+
+def _means(x: Expr, dim: int, count: int) -> Any:
+    if not count:
+        return x.narrow(dim, 0, 0)
+    n = x.size(dim)
+    first = (t.arange(count) * n).floor_divide(count)
+    stop = (t.arange(1, count + 1) * n + (count - 1)).floor_divide(count)
+    return parts(x, dim, count, 0.0).sum(dim) / (stop - first).reshape((count, *(1,) * (-1 - dim)))
+
+
+for _ndim, _places in ((1, ("torch", "F")), (2, ("F",)), (3, ("F",))):
+    _rest = (4, 5, 6)[-_ndim:]
     register(
-        f"adaptive_avg_pool{_ndim}d(Tensor input, int[] output_size)",
+        f"adaptive_avg_pool{_ndim}d(Tensor input, int?[] output_size)",
         doc="The means of a given number of parts.",
         define=partial(_adaptive, _ndim),
         on=_places,
         samples=(
             Sample(f"F.adaptive_avg_pool{_ndim}d(x, 1)", x=(2, 3, *_rest)),
             Sample(f"F.adaptive_avg_pool{_ndim}d(x, 3)", x=(2, *_rest)),
-            Sample(f"F.adaptive_avg_pool{_ndim}d(x, {(4, 3)[-_ndim:]})", x=(1, 2, *_rest)),
+            Sample(f"F.adaptive_avg_pool{_ndim}d(x, {(2, 4, 3)[-_ndim:]})", x=(1, 2, *_rest)),
+            Sample(f"F.adaptive_avg_pool{_ndim}d(x, 4)", x=(0, 2, *_rest)),
         ),
     )

@@ -35,6 +35,7 @@ register(
     prepare=lambda node: _swapping(node),
     leading=lambda node: min(dim_of(node.attributes[d], node.ndim) for d in ("dim0", "dim1")),
     vjp=lambda g, out, x, dim0, dim1: g.transpose(dim0, dim1) if x.ndim else g,
+    also=("torch.transpose_copy",),
     method=True,
     analytic=True,
     samples=(
@@ -42,6 +43,7 @@ register(
         Sample("torch.transpose(x, dim0=-1, dim1=0)", x=(2, 3, 4)),
         Sample("x.transpose(0, -1)", x=()),
         Sample("x.transpose(1, 1)", x=(2, 3)),
+        Sample("torch.transpose_copy(x, 0, 1) * 2", x=(2, 3)),
     ),
 )
 register(
@@ -77,12 +79,14 @@ register(
     infer=lambda x, dims: Type(tuple(x.shape[d] for d in _permutation(x, dims)), x.dtype),
     kernel=lambda x, dims: np.transpose(x, dims),
     vjp=lambda g, out, x, dims: _unpermute(g, x, dims),
+    also=("torch.permute_copy",),
     method=True,
     analytic=True,
     samples=(
         Sample("x.permute(2, 0, 1)", x=(2, 3, 4)),
         Sample("torch.permute(x, (-1, 0, -2))", x=(2, 3, 4)),
         Sample("x.permute(())", x=()),
+        Sample("torch.permute_copy(x, (1, 2, 0)) * 2", x=(2, 3, 4)),
     ),
 )
 
@@ -159,7 +163,7 @@ def _conjugate_transpose(x: Expr) -> Any:
     if x.ndim not in (0, 2):
         msg = f".H transposes a matrix, not a tensor of shape {x.shape}"
         raise Invalid("GC015", msg, "use .mH for batches of matrices")
-    return make(TRANSPOSED, (x,), {})
+    return make(TRANSPOSED, (x,), {}).conj()
 
 
 def _t(x: Expr) -> Any:
@@ -169,7 +173,6 @@ def _t(x: Expr) -> Any:
     return make(TRANSPOSED, (x,), {}) if x.ndim == 2 else x
 
 
-# Tensors of the language are real, so that conjugation changes nothing.
 register(
     "H(Tensor input)",
     doc="The conjugate transpose of a matrix.",
@@ -180,21 +183,23 @@ register(
 register(
     "mH(Tensor input)",
     doc="The conjugate transposes of matrices.",
-    define=lambda x: make(MATRICES_TRANSPOSED, (x,), {}),
+    define=lambda x: make(MATRICES_TRANSPOSED, (x,), {}).conj(),
     attribute="mH",
     samples=(Sample("x.mH", x=(4, 2, 3)),),
 )
 register(
     "adjoint(Tensor input)",
     doc="The conjugate transposes of matrices.",
-    define=lambda x: make(MATRICES_TRANSPOSED, (x,), {}),
+    define=lambda x: make(MATRICES_TRANSPOSED, (x,), {}).conj(),
     samples=(Sample("x.adjoint()", x=(4, 2, 3)), Sample("torch.adjoint(x)", x=(2, 3))),
 )
 register(
     "t(Tensor input)",
     doc="The transpose of a matrix; what has fewer dimensions stays as it is.",
     define=_t,
+    also=("torch.t_copy",),
     samples=(
+        Sample("torch.t_copy(x)", x=(2, 3)),
         Sample("x.t()", x=(2, 3)),
         Sample("torch.t(x)", x=(3,)),
         Sample("x.t()", x=()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from gradcheck_cli.ops._common import (
     typed,
 )
 from gradcheck_cli.schema import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TIE = "at a tie, half the gradient to each"
 
@@ -148,16 +151,30 @@ register(
         Sample("n.clamp(-1, 1.5)", n=In((6,), dtype="int64", low=-4, high=5)),
     ),
 )
+
+
+def _one_bound(extreme: Callable[..., Expr], x: Expr, **bound: Expr) -> Expr:
+    """PyTorch bounds masks from one side, though not by clamp."""
+    (other,) = bound.values()
+    if promote(x, other).kind == "b" and other.value is None:
+        return extreme(x, other)
+    return t.clamp(x, **bound)  # type: ignore[no-any-return]
+
+
 register(
     "clamp_min(Tensor input, Tensor|Scalar min)",
     doc="Values below min become min.",
-    define=lambda input, min: t.clamp(input, min=min),
-    samples=(Sample("x.clamp_min(0.1)", x=(5,)), Sample("torch.clamp_min(x, y)", x=(5,), y=(5,))),
+    define=lambda input, min: _one_bound(t.maximum, input, min=min),
+    samples=(
+        Sample("x.clamp_min(0.1)", x=(5,)),
+        Sample("torch.clamp_min(x, y)", x=(5,), y=(5,)),
+        Sample("m.clamp_min(k)", m=In((5,), dtype="bool"), k=In((5,), dtype="bool")),
+    ),
 )
 register(
     "clamp_max(Tensor input, Tensor|Scalar max)",
     doc="Values above max become max.",
-    define=lambda input, max: t.clamp(input, max=max),
+    define=lambda input, max: _one_bound(t.minimum, input, max=max),
     samples=(Sample("x.clamp_max(0.1)", x=(5,)), Sample("torch.clamp_max(x, y)", x=(5,), y=(5,))),
 )
 

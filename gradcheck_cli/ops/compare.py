@@ -1,4 +1,7 @@
-"""Comparisons, logic on masks, rounding: what has no derivative, or a zero one."""
+"""Comparisons, logic on masks, rounding: what has no derivative, or a zero one.
+
+What works on the bits of whole numbers is in `integers.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, In, Sample, Type
+from gradcheck_cli import dtypes
+from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
     common,
-    elementwise,
     elementwise_bool,
     numeric,
+    one_tensor,
     register,
     typed,
     unary,
@@ -44,6 +48,8 @@ def _comparison(
         doc=doc,
         infer=elementwise_bool,
         kernel=kernel,
+        complex=ufunc in (np.equal, np.not_equal),
+        complex_kernel=ufunc,
         ufunc=ufunc,
         scalar=scalar,
         aliases=aliases,
@@ -72,6 +78,13 @@ for _name, _test, _doc in (
     ("isnan", np.isnan, "Where the values are NaN."),
     ("isinf", np.isinf, "Where the values are infinite."),
     ("isfinite", np.isfinite, "Where the values are neither NaN nor infinite."),
+    ("isposinf", lambda x: np.equal(x, np.inf), "Where the values are positively infinite."),
+    ("isneginf", lambda x: np.equal(x, -np.inf), "Where the values are negatively infinite."),
+    (
+        "isreal",
+        lambda x: np.equal(np.imag(x), 0),
+        "Where the imaginary part is 0: in real tensors, everywhere.",
+    ),
 ):
     unary(
         _name,
@@ -80,6 +93,7 @@ for _name, _test, _doc in (
         doc=_doc,
         floating=False,
         analytic=False,
+        complex=_name in ("isreal", "isfinite", "isinf", "isnan"),
         infer=elementwise_bool,
         samples=(
             Sample(f"x.{_name}()", x=In(value=[0.0, float("nan"), float("inf"), -float("inf")])),
@@ -116,55 +130,96 @@ unary(
 )
 
 
-def _bitwise(name: str, symbol: str) -> Callable[..., Type]:
-    def check(*args: Expr) -> Type:
-        result = elementwise(*args)
-        if result.dtype.kind not in "bi":
-            shown = next(a.dtype.name for a in args if a.dtype.kind not in "bi")
-            msg = f"`{symbol}` ({name}) is for masks and integers, not for {shown}"
-            hint = f"compare first, in parentheses: (x > 0) {symbol} (y > 0)"
-            raise Invalid("GC016", msg, "compare first: ~(x > 0)" if symbol == "~" else hint)
-        return result
-
-    return check
+def _isclose_type(x: Expr, y: Expr, rtol: float, atol: float, equal_nan: bool) -> Type:
+    if x.dtype is not y.dtype:
+        msg = f"isclose() wants one dtype, but input is {x.dtype.name} and other {y.dtype.name}"
+        raise Invalid("GC016", msg, "give both the same dtype", "other")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not value >= 0:
+            msg = f"{name} can't be {value}"
+            raise Invalid("GC014", msg, "a tolerance is 0 or more", name)
+    return elementwise_bool(x, y)
 
 
-for _name, _symbol, _bits, _scalar, _doc in (
-    ("bitwise_and", "&", np.bitwise_and, operator.and_, "Both, for masks or bit by bit."),
-    ("bitwise_or", "|", np.bitwise_or, operator.or_, "One of both, for masks or bit by bit."),
-    ("bitwise_xor", "^", np.bitwise_xor, operator.xor, "Exactly one, for masks or bit by bit."),
-):
-    register(
-        f"{_name}(Tensor|Scalar input, Tensor|Scalar other)",
-        doc=_doc,
-        infer=_bitwise(_name, _symbol),
-        kernel=typed(_bits),
-        ufunc=_bits,
-        broadcasts=True,
-        scalar=_scalar,
-        infix=_symbol,
-        samples=(
-            Sample(f"m {_symbol} k", m=_MASK, k=In((2, 6), dtype="bool")),
-            Sample(f"(x > 0) {_symbol} (x < 1)", x=(4,)),
-            Sample(f"torch.{_name}(n, 3)", n=_INTEGERS),
-            Sample(f"m.{_name}(n)", m=_MASK, n=_INTEGERS),
-            Sample(f"m {_symbol} k", m=In((), dtype="bool"), k=In((0, 2), dtype="bool")),
-        ),
-    )
+def _isclose(x: Any, y: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
+    close = np.equal(x, y)
+    if equal_nan and np.asarray(x).dtype.kind in "fc":
+        close |= np.isnan(x) & np.isnan(y)
+    if rtol == atol == 0:
+        return close
+    x, y = np.asarray(x), np.asarray(y)
+    if x.dtype.kind not in "fc":
+        x, y = x.astype(np.float64), y.astype(np.float64)
+    distance = np.abs(x - y)
+    return close | (np.isfinite(distance) & (distance <= atol + np.abs(rtol * y)))
+
+
+_TOLERANCES = "float rtol=1e-05, float atol=1e-08, bool equal_nan=False"
+_NEARLY = In(value=[1.0, 1.001, float("nan"), float("inf")])
+_ONES = In(value=[1.0, 1.0, float("nan"), float("inf")])
+
 register(
-    "bitwise_not(Tensor input)",
-    doc="The inverse of a mask, or of every bit.",
-    infer=_bitwise("bitwise_not", "~"),
-    kernel=np.bitwise_not,
-    ufunc=np.bitwise_not,
-    broadcasts=True,
-    # Python's ~ on True is deprecated; with + it is the integer 1 first.
-    scalar=lambda x: operator.invert(+x),
-    infix="~",
+    f"isclose(Tensor input, Tensor other, {_TOLERANCES})",
+    doc="Whether nearly equal: `|input - other| <= atol + rtol * |other|`.",
+    infer=_isclose_type,
+    kernel=_isclose,
+    elementwise=True,
     samples=(
-        Sample("~m", m=_MASK),
-        Sample("~(x > 0)", x=()),
-        Sample("n.bitwise_not()", n=_INTEGERS),
+        Sample("torch.isclose(x, y)", x=_NEARLY, y=_ONES),
+        Sample("x.isclose(y, 0.01, equal_nan=True)", x=_NEARLY, y=_ONES),
+        Sample("x.isclose(y, rtol=0, atol=0)", x=_NEARLY, y=_ONES),
+        Sample("torch.isclose(n, n + 1, atol=1)", n=_INTEGERS),
+        Sample("torch.isclose(m, m)", m=_MASK),
+    ),
+)
+register(
+    f"allclose(Tensor input, Tensor other, {_TOLERANCES})",
+    doc="Whether all elements are nearly equal.",
+    define=lambda x, y, **tolerances: t.isclose(x, y, **tolerances).all(),
+    samples=(
+        Sample("torch.allclose(x, y)", x=_NEARLY, y=_ONES),
+        Sample("x.allclose(y, rtol=0.01, equal_nan=True)", x=_NEARLY, y=_ONES),
+        Sample("torch.allclose(x, y)", x=(0, 3), y=()),
+    ),
+)
+register(
+    "equal(Tensor input, Tensor other)",
+    doc="Whether two tensors have the same shape and elements.",
+    define=lambda x, y: x.eq(y).all() if x.shape == y.shape else t.full((), False),
+    samples=(
+        Sample("torch.equal(x, x + 0.0)", x=(2, 3)),
+        Sample("x.equal(y)", x=(2, 3), y=(3,)),
+        Sample("x.equal(y)", x=(0,), y=(0,)),
+    ),
+)
+
+
+def _isin_type(x: Expr, y: Expr, *, assume_unique: bool, invert: bool) -> Type:
+    for name, values in (("elements", x), ("test_elements", y)):
+        if values.dtype.kind == "b":
+            msg = f"isin() isn't defined for masks (dtype bool), as `{name}` is one"
+            raise Invalid("GC016", msg, "use the mask itself, or ~mask", name)
+    return Type(x.shape, dtypes.bool_)
+
+
+def _isin(x: Any, y: Any, *, assume_unique: bool, invert: bool) -> Any:
+    x, y = common(x, y)
+    return np.isin(x, y, invert=invert)
+
+
+register(
+    "isin(Tensor|Scalar elements, Tensor|Scalar test_elements, *, bool assume_unique=False, "
+    "bool invert=False)",
+    doc="Whether each element is among the others.",
+    infer=one_tensor("isin", _isin_type),
+    kernel=_isin,
+    on=("torch",),
+    samples=(
+        Sample("torch.isin(n, k)", n=In((2, 3), dtype="int64", low=0, high=9), k=_INTEGERS),
+        Sample("torch.isin(x, 0.5, invert=True)", x=In(value=[0.5, 1.0, float("nan")])),
+        Sample("torch.isin(2, n, assume_unique=True)", n=In((3,), dtype="int64", low=0, high=5)),
+        Sample("torch.isin(x, y)", x=(0, 3), y=(2,)),
+        Sample("torch.isin(x, y)", x=(), y=(0,)),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Convolutions in one and two dimensions, transposed ones, and the gradients of both.
+"""Convolutions in one to three dimensions, and their gradients.
 
 The three products of images, weights and results are closed under differentiation: of a convolution's
 arguments and result, each is bilinear in the other two.
@@ -9,17 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradcheck_cli.graph import Expr, Op, Sample, make
+import numpy as np
+
+from gradcheck_cli.graph import Expr, Op, Sample, make, t
 from gradcheck_cli.ops import convolve_few
 from gradcheck_cli.ops._common import register, shape_of
-from gradcheck_cli.ops.convolution_types import (
-    check_weight,
-    conv_type,
-    input_type,
-    transposed_size,
-    transposed_type,
-    weight_type,
-)
+from gradcheck_cli.ops.convolution_types import check_weight, conv_type, input_type, weight_type
 from gradcheck_cli.ops.convolve import convolve, input_gradient, weight_gradient
 from gradcheck_cli.ops.windows import extent, per_dim, require_input
 from gradcheck_cli.schema import Invalid
@@ -41,33 +36,19 @@ class Records(NamedTuple):
 RECORDS: dict[int, Records] = {}
 
 
-def _transpose_kernel(
-    ndim: int,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    stride: Numbers,
-    padding: Numbers,
-    output_padding: Numbers,
-    groups: int,
-    dilation: Numbers,
-) -> Any:
-    out = transposed_size(
-        "", x.shape[-ndim:], weight.shape[2:], stride, padding, output_padding, dilation
-    )
-    batch = x if x.ndim == ndim + 2 else x[None]
-    size = (len(batch), weight.shape[1] * groups, *out)
-    found = input_gradient(weight, batch, size, stride, padding, dilation, groups)
-    if bias is not None:
-        found = found + bias.reshape(-1, *[1] * ndim)
-    return found if x.ndim == ndim + 2 else found[0]
+def _kernel(ndim: int, x: Any, weight: Any, bias: Any, *window: Any, **named: Any) -> Any:
+    out = convolve(ndim, x, weight, bias, *window, **named)
+    # PyTorch's convolution of images without channels has none either.
+    return out if weight.shape[1] else np.zeros_like(out[..., :0, *[slice(None)] * ndim])
 
 
-def _batched(x: Expr, ndim: int) -> Any:
+def batched(x: Expr, ndim: int) -> Any:
+    """`x` with the batch that it may lack."""
     return x if x.ndim == ndim + 2 else x.unsqueeze(0)
 
 
-def _bias_gradient(ndim: int, g: Expr, bias: Expr | None) -> Any:
+def bias_gradient(ndim: int, g: Expr, bias: Expr | None) -> Any:
+    """What is added to every element of a channel receives their sum."""
     return (
         None if bias is None else g.sum((*range(g.ndim - ndim - 1), *range(g.ndim - ndim, g.ndim)))
     )
@@ -76,35 +57,15 @@ def _bias_gradient(ndim: int, g: Expr, bias: Expr | None) -> Any:
 def _conv_vjp(
     ndim: int, g: Expr, out: Expr, x: Expr, weight: Expr, bias: Expr | None, **window: Any
 ) -> tuple[Any, ...]:
+    if not weight.shape[1]:
+        return tuple(None if arg is None else t.zeros_like(arg) for arg in (x, weight, bias))
     records = RECORDS[ndim]
-    batch, upstream = _batched(x, ndim), _batched(g, ndim)
+    batch, upstream = batched(x, ndim), batched(g, ndim)
     by_input = make(records.input, (weight, upstream), {"input_size": shape_of(batch), **window})
     by_weight = make(records.weight, (batch, upstream), {"weight_size": shape_of(weight), **window})
     if x.ndim == ndim + 1:
         by_input = by_input.squeeze(0)
-    return by_input, by_weight, _bias_gradient(ndim, g, bias)
-
-
-def _transpose_vjp(
-    ndim: int,
-    g: Expr,
-    out: Expr,
-    x: Expr,
-    weight: Expr,
-    bias: Expr | None,
-    stride: Numbers,
-    padding: Numbers,
-    output_padding: Numbers,
-    groups: int,
-    dilation: Numbers,
-) -> tuple[Any, ...]:
-    """As PyTorch writes a transposed convolution: the convolution of which it is the gradient."""
-    records = RECORDS[ndim]
-    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    by_input = make(records.conv, (g, weight, None), window)
-    batch, upstream = _batched(x, ndim), _batched(g, ndim)
-    by_weight = make(records.weight, (upstream, batch), {"weight_size": shape_of(weight), **window})
-    return by_input, by_weight, _bias_gradient(ndim, g, bias)
+    return by_input, by_weight, bias_gradient(ndim, g, bias)
 
 
 def _input_vjp(
@@ -150,7 +111,7 @@ def _by_name(
         msg = f"padding='same' is for a stride of 1, not {stride}"
         raise Invalid("GC014", msg, "give the padding as numbers", "padding")
     name = f"conv{ndim}d"
-    require_input(name, x, ndim)
+    require_input(name, x, ndim, channels=False)
     check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim)
     spans = extent(weight.shape[2:], per_dim(dilation, ndim, "dilation", 1))
     # An odd total is made even by one more in front; the result's first element goes.
@@ -171,7 +132,7 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         f"{name}(Tensor input, Tensor weight, Tensor? bias=None, {_WINDOW})",
         doc=f"Convolution of {what}: products of a sliding window with weights, summed up.",
         infer=partial(conv_type, name, ndim),
-        kernel=partial(convolve, ndim),
+        kernel=partial(_kernel, ndim),
         prepare=partial(convolve_few.convolution, ndim),
         vjp=partial(_conv_vjp, ndim),
         on=("torch", "F"),
@@ -213,18 +174,6 @@ def _register(ndim: int, what: str, samples: dict[str, tuple[Sample, ...]]) -> N
         cubic=True,
         samples=samples["weight"],
     )
-    register(
-        f"conv_transpose{ndim}d(Tensor input, Tensor weight, Tensor? bias=None, int[] stride=1, "
-        "int[] padding=0, int[] output_padding=0, int groups=1, int[] dilation=1)",
-        doc=f"Transposed convolution of {what}: every element spreads weights over a window.",
-        infer=partial(transposed_type, f"conv_transpose{ndim}d", ndim),
-        kernel=partial(_transpose_kernel, ndim),
-        vjp=partial(_transpose_vjp, ndim),
-        on=("torch", "F"),
-        analytic=True,
-        cubic=True,
-        samples=samples["transpose"],
-    )
     RECORDS[ndim] = Records(conv, by_input, by_weight)
 
 
@@ -238,6 +187,7 @@ _register(
             Sample("F.conv1d(x, w, padding=3, dilation=2, groups=2)", x=(4, 5), w=(2, 2, 3)),
             Sample("F.conv1d(x, w, b, stride=(3,))", x=(1, 1, 6), w=(1, 1, 1), b=(1,)),
             Sample("F.conv1d(x, w)", x=(0, 2, 5), w=(3, 2, 2)),
+            Sample("F.conv1d(x, w)", x=(2, 0, 5), w=(3, 0, 2)),
         ),
         "padding": (
             Sample("F.conv1d(x, w, b, padding='same')", x=(2, 2, 5), w=(3, 2, 4), b=(3,)),
@@ -261,11 +211,6 @@ _register(
                 w=(2, 2, 2),
                 g=(1, 2, 6),
             ),
-        ),
-        "transpose": (
-            Sample("F.conv_transpose1d(x, w, b)", x=(2, 3, 4), w=(3, 2, 3), b=(2,)),
-            Sample("torch.conv_transpose1d(x, w, None, 3, 1, 2, 2, 2)", x=(4, 3), w=(4, 2, 2)),
-            Sample("F.conv_transpose1d(x, w, stride=2)", x=(0, 2, 3), w=(2, 1, 2)),
         ),
     },
 )
@@ -317,18 +262,39 @@ _register(
                 g=(1, 2, 3, 4),
             ),
         ),
-        "transpose": (
-            Sample("F.conv_transpose2d(x, w, b)", x=(2, 3, 3, 2), w=(3, 2, 2, 3), b=(2,)),
+    },
+)
+_register(
+    3,
+    "volumes",
+    {
+        "conv": (
+            Sample("F.conv3d(x, w, b)", x=(2, 2, 3, 4, 3), w=(3, 2, 2, 3, 2), b=(3,)),
             Sample(
-                "torch.conv_transpose2d(x, w, b, (3, 2), 1, (1, 0), 2, (1, 2))",
-                x=(4, 3, 3),
-                w=(4, 2, 2, 2),
-                b=(4,),
+                "torch.conv3d(x, w, None, (2, 1, 1), (0, 2, 1), (1, 2, 1), 2)",
+                x=(4, 3, 4, 2),
+                w=(2, 2, 2, 2, 2),
             ),
+            Sample("F.conv3d(x, w)", x=(0, 2, 3, 3, 3), w=(2, 2, 2, 2, 1)),
+        ),
+        "padding": (
             Sample(
-                "F.conv_transpose2d(x, w, stride=2, output_padding=1)",
-                x=(0, 2, 3, 3),
-                w=(2, 1, 2, 2),
+                "F.conv3d(x, w, b, padding='same')", x=(1, 2, 3, 2, 4), w=(2, 2, 2, 3, 2), b=(2,)
+            ),
+            Sample("F.conv3d(x, w, padding='valid')", x=(1, 2, 2, 3), w=(1, 1, 1, 2, 2)),
+        ),
+        "input": (
+            Sample(
+                "torch.nn.grad.conv3d_input((1, 2, 3, 4, 3), w, g, (2, 1, 1))",
+                w=(3, 2, 2, 3, 2),
+                g=(1, 3, 1, 2, 2),
+            ),
+        ),
+        "weight": (
+            Sample(
+                "torch.nn.grad.conv3d_weight(x, (2, 1, 2, 2, 1), g, 1, (0, 1, 0), 1, 2)",
+                x=(1, 2, 3, 2, 2),
+                g=(1, 2, 2, 3, 2),
             ),
         ),
     },

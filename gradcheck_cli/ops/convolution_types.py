@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.graph import Expr, Shape, Type
 from gradcheck_cli.ops._common import sizes
-from gradcheck_cli.ops.windows import extent, per_dim, require_input
+from gradcheck_cli.ops.windows import SIZES, extent, per_dim, require_input
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ def check_weight(
     name: str, weight: Shape, channels: int, groups: int, ndim: int, *, transposed: bool = False
 ) -> None:
     """Refuse a weight that doesn't fit the input's channels. Raises Invalid (GC014, GC015)."""
-    sizes = "length" if ndim == 1 else "height, width"
+    sizes = SIZES[ndim]
     form = (
         "in_channels, out_channels / groups" if transposed else "out_channels, in_channels / groups"
     )
     if groups < 1:
         raise Invalid("GC014", f"groups must be positive, not {groups}", argument="groups")
-    if len(weight) != ndim + 2 or 0 in weight:
+    no_channels = not transposed and channels == 0 and weight[1:2] == (0,)
+    if len(weight) != ndim + 2 or 0 in (weight[:1] + weight[2:] if no_channels else weight):
         msg = f"{name}() needs a weight ({form}, {sizes}) that is not empty, not one of shape {weight}"
         raise Invalid("GC015", msg, argument="weight")
     if weight[0] % groups:
@@ -89,11 +90,12 @@ def conv_type(
     groups: int,
 ) -> Type:
     _same_kind(name, x, weight, bias)
-    require_input(name, x, ndim)
+    require_input(name, x, ndim, channels=False)
     check_weight(name, weight.shape, x.shape[-ndim - 1], groups, ndim)
     _check_bias(name, bias, weight.shape[0])
     out = _out_sizes(name, x.shape[-ndim:], weight.shape[2:], stride, padding, dilation)
-    return Type((*x.shape[: -ndim - 1], weight.shape[0], *out), x.dtype)
+    channels = weight.shape[0] if weight.shape[1] else 0
+    return Type((*x.shape[: -ndim - 1], channels, *out), x.dtype)
 
 
 def input_type(
@@ -161,8 +163,8 @@ def transposed_size(
     stride, dilation = per_dim(stride, ndim, "stride", 1), per_dim(dilation, ndim, "dilation", 1)
     padding = per_dim(padding, ndim, "padding", 0)
     extra = per_dim(output_padding, ndim, "output_padding", 0)
-    if any(e >= s for e, s in zip(extra, stride, strict=True)):
-        msg = f"output_padding {extra} must be smaller than the stride {stride}"
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        msg = f"output_padding {extra} must be smaller than the stride {stride} or the dilation {dilation}"
         raise Invalid(
             "GC014", msg, "it chooses among the sizes that a stride maps to one", "output_padding"
         )

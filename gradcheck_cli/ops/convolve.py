@@ -110,7 +110,7 @@ def plan(
         dilation,
         itemsize,
     )
-    blocks = _blocks(at) if at.images else ()
+    blocks = _blocks(at) if at.images and at.inner else ()
     return at, tuple(sorted(blocks, key=lambda block: (block.images.start, block.rows.start)))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, infix, t
+from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, t
 from gradcheck_cli.ops._common import register, sizes
 from gradcheck_cli.ops.cast import cast
 from gradcheck_cli.schema import Invalid
@@ -16,16 +16,17 @@ from gradcheck_cli.schema import Invalid
 _INT64_MAX = 2**63 - 1
 
 
-def _value(number: Any) -> Any:
+def plain(number: Any) -> Any:
     """A number of a call, a symbolic size evaluated."""
     return number.value if isinstance(number, Expr) else number
 
 
-def _default(dtype: DType | None) -> DType:
+def or_default(dtype: DType | None) -> DType:
+    """`dtype`, or the default floating type where there is none."""
     return dtype or dtypes.default_dtype.get()
 
 
-def _dtype_of(*numbers: Any) -> DType:
+def dtype_of_numbers(*numbers: Any) -> DType:
     """What PyTorch makes of Python's numbers: bool, int64, or the default floating type."""
     if numbers and all(isinstance(n, bool) for n in numbers):
         return dtypes.bool_
@@ -33,7 +34,7 @@ def _dtype_of(*numbers: Any) -> DType:
     return dtypes.int64 if whole else dtypes.default_dtype.get()
 
 
-def _shape(size: tuple[Any, ...]) -> Shape:
+def new_shape(size: tuple[Any, ...]) -> Shape:
     """A shape that can be allocated in principle. Raises Invalid."""
     shape = sizes(size)
     if any(s < 0 for s in shape):
@@ -43,12 +44,13 @@ def _shape(size: tuple[Any, ...]) -> Shape:
     return shape
 
 
-def _count(number: Any, name: str) -> int:
-    count = _value(number)
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        msg = f"`{name}` is a whole number, 0 or more, not {count}"
+def count(number: Any, name: str) -> int:
+    """A number of elements that can be allocated in principle. Raises Invalid."""
+    found = plain(number)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        msg = f"`{name}` is a whole number, 0 or more, not {found}"
         raise Invalid("GC014", msg, argument=name)
-    return _shape((count,))[0]
+    return new_shape((found,))[0]
 
 
 def _fits(number: Any, dtype: DType, name: str, *, infinite: bool = False) -> None:
@@ -79,7 +81,7 @@ def _like(x: Expr, dtype: DType | None) -> Type:
 
 def _full_like(x: Expr, fill_value: Any, dtype: DType | None) -> Type:
     result = _like(x, dtype)
-    _fits(_value(fill_value), result.dtype, "fill_value")
+    _fits(plain(fill_value), result.dtype, "fill_value")
     return result
 
 
@@ -133,8 +135,8 @@ register(
 register(
     "zeros(size size, *, dtype? dtype=None)",
     doc="Zeros.",
-    infer=lambda size, dtype: Type(_shape(size), _default(dtype)),
-    kernel=lambda size, dtype: np.zeros(size, _default(dtype).numpy),
+    infer=lambda size, dtype: Type(new_shape(size), or_default(dtype)),
+    kernel=lambda size, dtype: np.zeros(size, or_default(dtype).numpy),
     on=("torch",),
     analytic=True,
     samples=(
@@ -147,8 +149,8 @@ register(
 register(
     "ones(size size, *, dtype? dtype=None)",
     doc="Ones.",
-    infer=lambda size, dtype: Type(_shape(size), _default(dtype)),
-    kernel=lambda size, dtype: np.ones(size, _default(dtype).numpy),
+    infer=lambda size, dtype: Type(new_shape(size), or_default(dtype)),
+    kernel=lambda size, dtype: np.ones(size, or_default(dtype).numpy),
     on=("torch",),
     analytic=True,
     samples=(
@@ -160,10 +162,10 @@ register(
 
 
 def _full(size: tuple[Any, ...], fill_value: Any, dtype: DType | None) -> Type:
-    number = _value(fill_value)
-    result = dtype or _dtype_of(number)
+    number = plain(fill_value)
+    result = dtype or dtype_of_numbers(number)
     _fits(number, result, "fill_value")
-    return Type(_shape(size), result)
+    return Type(new_shape(size), result)
 
 
 register(
@@ -171,7 +173,7 @@ register(
     doc="One number in every place; its type is the result's.",
     infer=_full,
     kernel=lambda size, fill_value, dtype: _filled(
-        size, fill_value, dtype or _dtype_of(fill_value)
+        size, fill_value, dtype or dtype_of_numbers(fill_value)
     ),
     on=("torch",),
     analytic=True,
@@ -208,9 +210,9 @@ register(
     "eye(Scalar n, Scalar? m=None, *, dtype? dtype=None)",
     doc="Ones on the diagonal of a matrix, zeros elsewhere.",
     infer=lambda n, m, dtype: Type(
-        _shape((_count(n, "n"), _count(n if m is None else m, "m"))), _default(dtype)
+        new_shape((count(n, "n"), count(n if m is None else m, "m"))), or_default(dtype)
     ),
-    kernel=lambda n, m, dtype: np.eye(n, m, dtype=_default(dtype).numpy),
+    kernel=lambda n, m, dtype: np.eye(n, m, dtype=or_default(dtype).numpy),
     on=("torch",),
     analytic=True,
     samples=(
@@ -219,113 +221,6 @@ register(
         Sample("torch.eye(x.size(0), m=0)", x=(3,)),
         Sample("torch.eye(2, dtype=torch.bool)"),
     ),
-)
-
-# Ranges.
-
-
-def _steps(start: Any, end: Any, step: Any, dtype: DType) -> int:
-    """How many numbers arange() gives: in int64 by whole numbers, else rounded in float64."""
-    if dtype is dtypes.int64:
-        start, end, step = int(start), int(end), int(step)
-        return -((start - end) // step) if step else 0
-    return math.ceil((float(end) - float(start)) / float(step))
-
-
-def _arange(start: Any, end: Any, step: Any, dtype: DType | None) -> Type:
-    start, end, step = _value(start), _value(end), _value(step)
-    result = dtype or _dtype_of(start, end, step)
-    if result is dtypes.bool_:
-        if dtype is not None:
-            raise Invalid("GC016", "arange() makes no masks", "use another dtype", "dtype")
-        result = dtypes.int64
-    if not all(map(math.isfinite, (start, end, step))):
-        raise Invalid("GC014", "the bounds and the step of arange() are finite", argument="end")
-    if step == 0 or (result.kind == "i" and int(step) == 0):
-        raise Invalid("GC014", "the step of arange() can't be 0", argument="step")
-    if (end - start) * step < 0:
-        msg = f"arange() doesn't get from {start} to {end} in steps of {step}"
-        raise Invalid("GC014", msg, "change the sign of the step", "step")
-    return Type(_shape((_steps(start, end, step, result),)), result)
-
-
-def _arange_kernel(start: Any, end: Any, step: Any, dtype: DType | None) -> Any:
-    result = _arange(start, end, step, dtype).dtype
-    count = _steps(start, end, step, result)
-    if result.kind == "i":
-        return (int(start) + np.arange(count) * int(step)).astype(result.numpy)
-    return cast(start + np.arange(count) * float(step), result)
-
-
-register(
-    "arange(Scalar end, *, dtype? dtype=None)",
-    doc="The numbers from 0 up to, but without, end.",
-    define=lambda end, dtype: t.arange(0, end, dtype=dtype),
-    on=("torch",),
-    samples=(
-        Sample("torch.arange(3) * x", x=(3,)),
-        Sample("torch.arange(2.5)"),
-        Sample("torch.arange(x.size(0))", x=(2, 3)),
-        Sample("torch.arange(3, dtype=torch.float32)"),
-    ),
-)
-register(
-    "arange.start_step(Scalar start, Scalar end, Scalar step=1, *, dtype? dtype=None)",
-    doc="The numbers from start up to, but without, end.",
-    infer=_arange,
-    kernel=_arange_kernel,
-    on=("torch",),
-    analytic=True,
-    samples=(
-        Sample("torch.arange(1, 7, 2) * x", x=(3,)),
-        Sample("torch.arange(0, 1, 0.1)"),
-        Sample("torch.arange(4, 1, -0.7)"),
-        Sample("torch.arange(start=1, end=1)"),
-        Sample("torch.arange(0.5, 3.7, dtype=torch.int64)"),
-        Sample("torch.arange(0, 1.5, dtype=torch.int32)"),
-    ),
-)
-
-
-def _linspace(start: Any, end: Any, steps: Any, dtype: DType | None) -> Type:
-    return Type((_count(steps, "steps"),), _default(dtype))
-
-
-def _linspace_kernel(start: Any, end: Any, steps: int, dtype: DType | None) -> Any:
-    """From both ends to the middle, as PyTorch does, so that the last number is `end` itself."""
-    result = _default(dtype)
-    if result.kind == "i":
-        start, end = int(start), int(end)
-    step = (end - start) / max(steps - 1, 1)
-    i = np.arange(steps)
-    numbers = np.where(i < steps // 2, start + i * step, end - (steps - 1 - i) * step)
-    return cast(numbers if steps != 1 else np.full(1, float(start)), result)
-
-
-register(
-    "linspace(Scalar start, Scalar end, Scalar steps, *, dtype? dtype=None)",
-    doc="Evenly spaced numbers from start to end, both included.",
-    infer=_linspace,
-    kernel=_linspace_kernel,
-    on=("torch",),
-    analytic=True,
-    samples=(
-        Sample("torch.linspace(0, 1, 3) * x", x=(3,)),
-        Sample("torch.linspace(-0.1, 1.7, steps=6)"),
-        Sample("torch.linspace(2, 10, 1)"),
-        Sample("torch.linspace(2, 10, 0)"),
-        Sample("torch.linspace(0, 10, 5, dtype=torch.int64)"),
-        Sample("torch.linspace(x.size(0), 0, x.size(0)) * x", x=(3,)),
-    ),
-)
-register(
-    "logspace(Scalar start, Scalar end, Scalar steps, float base=10.0, *, dtype? dtype=None)",
-    doc="Powers of base with evenly spaced exponents.",
-    define=lambda start, end, steps, base, dtype: infix(
-        "pow", base, t.linspace(start, end, steps, dtype=dtype)
-    ),
-    on=("torch",),
-    samples=(Sample("torch.logspace(0, 2, 3) * x", x=(3,)), Sample("torch.logspace(-1, 1, 4, 2)")),
 )
 
 # Literals.
@@ -347,7 +242,7 @@ def _numbers(data: Any) -> tuple[Shape, list[Any]]:
 
 def _tensor(data: Any, dtype: DType | None) -> Type:
     shape, numbers = _numbers(data)
-    result = dtype or _dtype_of(*numbers)
+    result = dtype or dtype_of_numbers(*numbers)
     for number in numbers:
         _fits(number, result, "data", infinite=True)
     return Type(shape, result)
@@ -355,7 +250,7 @@ def _tensor(data: Any, dtype: DType | None) -> Type:
 
 def _tensor_kernel(data: Any, dtype: DType | None) -> Any:
     shape, numbers = _numbers(data)
-    result = dtype or _dtype_of(*numbers)
+    result = dtype or dtype_of_numbers(*numbers)
     return cast(np.array(numbers, None if numbers else result.numpy).reshape(shape), result)
 
 
@@ -379,17 +274,27 @@ register(
     ),
 )
 register(
+    "scalar_tensor(Scalar s, *, dtype? dtype=None)",
+    doc="One number as a tensor without dimensions, in the default floating type.",
+    define=lambda s, dtype: t.full((), s, dtype=or_default(dtype)),
+    on=("torch",),
+    samples=(Sample("torch.scalar_tensor(2) * x", x=(3,)),),
+)
+register(
     "detach(Tensor input)",
     doc="The same values, through which no gradient flows.",
     infer=lambda x: Type(x.shape, x.dtype),
     # The imaginary part carries the derivative where a graph is run with a complex step.
     kernel=np.real,
+    complex_kernel=np.asarray,
+    also=("torch.detach_copy",),
     method=True,
     analytic=True,
     samples=(
         # Compared with finite differences, a detached path must show: so the whole is detached.
         Sample("x.detach()", x=(2, 3), grad=False),
         Sample("torch.detach(x)", x=(), grad=False),
+        Sample("torch.detach_copy(x)", x=(2,), grad=False),
     ),
 )
 

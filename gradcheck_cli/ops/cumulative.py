@@ -107,7 +107,7 @@ def _before(x: Expr, d: int) -> Expr:
     return product
 
 
-def _others(x: Expr, d: int) -> Expr:
+def product_of_others(x: Expr, d: int) -> Expr:
     """The product of all other elements along a dimension, without dividing: right at zeros."""
     after: Expr = _before(x.flip((d,)), d).flip((d,))
     return _before(x, d) * after
@@ -117,8 +117,8 @@ def _prod_vjp(g: Expr, out: Expr, x: Expr, dtype: DType | None) -> Expr:
     if x.ndim == 0:
         return cast_back(g, x)
     if x.ndim == 1:
-        return cast_back(g * _others(x, 0), x)
-    return cast_back(g * _others(x.reshape((-1,)), 0).reshape(shape_of(x)), x)
+        return cast_back(g * product_of_others(x, 0), x)
+    return cast_back(g * product_of_others(x.reshape((-1,)), 0).reshape(shape_of(x)), x)
 
 
 def _prod_dim_vjp(
@@ -132,7 +132,7 @@ def _prod_dim_vjp(
     if x.ndim == 0:
         return cast_back(g, x)
     g = restore(g, x, dim, keepdim=keepdim)
-    return cast_back(g * _others(x, dim_of(dim, x.ndim)), x)
+    return cast_back(g * product_of_others(x, dim_of(dim, x.ndim)), x)
 
 
 register(

@@ -55,6 +55,7 @@ register(
     vjp=lambda g, out, x, offset, dim1, dim2: t.zeros_like(x).diagonal_scatter(
         g, offset, dim1, dim2
     ),
+    also=("torch.diagonal_copy",),
     method=True,
     analytic=True,
     samples=(
@@ -63,6 +64,7 @@ register(
         Sample("x.diagonal(-1, dim1=-1, dim2=0)", x=(4, 2, 3)),
         Sample("x.diagonal(5)", x=(2, 3)),
         Sample("x.diagonal()", x=(0, 3)),
+        Sample("torch.diagonal_copy(x, 1) * 2", x=(2, 3)),
     ),
 )
 register(
@@ -162,6 +164,16 @@ register(
         Sample("torch.diag(x)", x=(3,)),
         Sample("x.diag(-1)", x=(2,)),
         Sample("x.diag(diagonal=1)", x=(3, 4)),
+    ),
+)
+register(
+    "diagflat(Tensor input, int offset=0)",
+    doc="The matrix with all elements on a diagonal.",
+    define=lambda x, offset: (x if x.ndim == 1 else x.flatten()).diag_embed(offset),
+    samples=(
+        Sample("torch.diagflat(x)", x=(2, 2)),
+        Sample("x.diagflat(-1)", x=(2,)),
+        Sample("torch.diagflat(x, offset=1)", x=()),
     ),
 )
 

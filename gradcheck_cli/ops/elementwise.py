@@ -51,11 +51,19 @@ def _sub_type(x: Expr, y: Expr, alpha: Any) -> Type:
     return result
 
 
+def _times(y: Any, alpha: Any) -> Any:
+    """`alpha * y`, modulo 256 where both sides are uint8, as everything is there."""
+    if alpha == 1:
+        return y
+    kind = np.asarray(y).dtype
+    return y * (np.asarray(alpha).astype(kind) if kind.kind == "u" else alpha)
+
+
 register(
     "add(Tensor|Scalar input, Tensor|Scalar other, *, Scalar alpha=1)",
     doc="Sum of two tensors, the second scaled by alpha.",
     infer=_add_type,
-    kernel=typed(lambda x, y, alpha: np.add(x, y if alpha == 1 else alpha * y)),
+    kernel=typed(lambda x, y, alpha: np.add(x, _times(y, alpha))),
     vjp=lambda g, out, x, y, alpha: (g, g if alpha == 1 else g * alpha),
     scalar=lambda x, y, alpha: x + y if alpha == 1 else x + alpha * y,
     infix="+",
@@ -73,7 +81,7 @@ register(
     "sub(Tensor|Scalar input, Tensor|Scalar other, *, Scalar alpha=1)",
     doc="Difference of two tensors, the second scaled by alpha.",
     infer=_sub_type,
-    kernel=typed(lambda x, y, alpha: np.subtract(x, y if alpha == 1 else alpha * y)),
+    kernel=typed(lambda x, y, alpha: np.subtract(x, _times(y, alpha))),
     vjp=lambda g, out, x, y, alpha: (g, -g if alpha == 1 else -g * alpha),
     scalar=lambda x, y, alpha: x - y if alpha == 1 else x - alpha * y,
     aliases=("subtract",),
@@ -308,7 +316,9 @@ def _pow_exponent(g: Expr, out: Expr, x: Expr, y: Expr) -> Expr | None:
     """PyTorch takes 0 for the base 0 with an exponent that isn't negative."""
     if y.value is not None:
         return None
-    if x.op is CONST and x.value:
+    if y.dtype.kind == "z":
+        y = t.real(y)
+    if x.op is CONST and x.value and out.dtype.kind != "z":
         return g * (out * (math.log(x.value) if x.value > 0 else math.nan))
     if x.value is not None:
         x = t.full_like(y, x)
@@ -320,6 +330,7 @@ register(
     doc="Power, `x ** y`.",
     infer=_pow_type,
     kernel=_pow,
+    complex_kernel=np.power,
     vjp=lambda g, out, x, y: (_pow_base(g, x, y), _pow_exponent(g, out, x, y)),
     scalar=operator.pow,
     infix="**",

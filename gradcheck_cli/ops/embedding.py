@@ -20,14 +20,10 @@ def _rows(
         raise Invalid("GC015", msg, argument="weight")
     if padding_idx >= 0:
         raise Invalid("GC014", "here padding_idx is for F.embedding alone", None, "padding_idx")
-    _need_plain_gradient(scale_grad_by_freq=scale_grad_by_freq)
-    return Type((*indices.shape, weight.shape[1]), weight.dtype)
-
-
-def _need_plain_gradient(*, scale_grad_by_freq: bool) -> None:
     if scale_grad_by_freq:
-        msg = "scale_grad_by_freq makes the gradient another than that of the function"
-        raise Invalid("GC014", msg, "leave it out", "scale_grad_by_freq")
+        msg = "here scale_grad_by_freq is for F.embedding alone"
+        raise Invalid("GC014", msg, None, "scale_grad_by_freq")
+    return Type((*indices.shape, weight.shape[1]), weight.dtype)
 
 
 def _rows_vjp(g: Expr, out: Expr, weight: Expr, indices: Expr, **_: Any) -> tuple[Any, None]:
@@ -60,6 +56,36 @@ ROWS = register(
 )
 
 
+def embedded(
+    input: Expr,
+    weight: Expr,
+    max_norm: float | None = None,
+    padding_idx: int | None = None,
+    *,
+    scale_grad_by_freq: bool = False,
+) -> tuple[Any, int | None]:
+    """The rows that indices name, and padding_idx counted from the front. Raises Invalid (GC014, GC018)."""
+    if max_norm is not None:
+        msg = "max_norm changes the weight in place, and an expression has no side effects"
+        raise Invalid("GC018", msg, "scale the weight before: F.normalize(weight)", "max_norm")
+    attributes = {"padding_idx": -1, "scale_grad_by_freq": False, "sparse": False}
+    rows = make(ROWS, (weight, input), attributes)
+    if scale_grad_by_freq:
+        # A row that is used n times learns from each use 1/n of what it would.
+        fixed = make(ROWS, (weight.detach(), input), attributes)
+        indices = input.flatten()
+        ones = t.ones_like(indices, dtype=weight.dtype)
+        uses = t.zeros((weight.size(0),), dtype=weight.dtype).index_add(0, indices, ones)
+        rows = fixed + (rows - fixed) / uses[input].unsqueeze(-1)
+    if padding_idx is None:
+        return rows, None
+    count = weight.shape[0]
+    if not -count <= padding_idx < count:
+        msg = f"padding_idx {padding_idx} is out of range for a weight of {count} rows"
+        raise Invalid("GC014", msg, f"use {-count} to {count - 1}", "padding_idx")
+    return rows, padding_idx % count
+
+
 def _embedding(
     input: Expr,
     weight: Expr,
@@ -69,20 +95,15 @@ def _embedding(
     scale_grad_by_freq: bool,
     sparse: bool,
 ) -> Any:
-    if max_norm is not None:
-        msg = "max_norm changes the weight in place, and an expression has no side effects"
-        raise Invalid("GC018", msg, "scale the weight before: F.normalize(weight)", "max_norm")
-    attributes = {"padding_idx": -1, "scale_grad_by_freq": scale_grad_by_freq, "sparse": False}
-    rows = make(ROWS, (weight, input), attributes)
-    if padding_idx is None:
+    rows, padding = embedded(
+        input, weight, max_norm, padding_idx, scale_grad_by_freq=scale_grad_by_freq
+    )
+    if padding is None:
         return rows
-    count = weight.shape[0]
-    if not -count <= padding_idx < count:
-        msg = f"padding_idx {padding_idx} is out of range for a weight of {count} rows"
-        raise Invalid("GC014", msg, f"use {-count} to {count - 1}", "padding_idx")
     # The row for padding is used, but learns nothing.
+    attributes = {"padding_idx": -1, "scale_grad_by_freq": False, "sparse": False}
     fixed = make(ROWS, (weight.detach(), input), attributes)
-    return t.where(t.eq(input, padding_idx % count).unsqueeze(-1), fixed, rows)
+    return t.where(t.eq(input, padding).unsqueeze(-1), fixed, rows)
 
 
 register(
@@ -95,5 +116,10 @@ register(
         Sample("F.embedding(i, w)", i=In((2, 3), 0, 4, "int64"), w=(4, 3)),
         Sample("F.embedding(i, w, 1)", i=In(value=[[0, 1], [1, 3]], dtype="int64"), w=(4, 2)),
         Sample("F.embedding(i, w, padding_idx=-1)", i=In((4,), 0, 3, "int32"), w=(3, 2)),
+        Sample(
+            "F.embedding(i, w, scale_grad_by_freq=True)",
+            i=In(value=[[0, 1], [1, 1]], dtype="int64"),
+            w=(4, 2),
+        ),
     ),
 )

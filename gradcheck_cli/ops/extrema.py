@@ -62,8 +62,9 @@ def _shared(g: Expr, out: Expr, x: Expr, dim: Dims, keepdim: bool) -> Expr:
 
 
 def _shared_by_all(g: Expr, out: Expr, x: Expr) -> Expr:
-    mask, count = _mask(x, out, None, keepdim=False)
-    return t.where(mask, g / count, 0.0)  # type: ignore[no-any-return]
+    """Where there is a NaN, it is the extreme."""
+    mask = t.eq(x, out) | x.isnan() if x.dtype.is_floating else t.eq(x, out)
+    return t.where(mask, g / mask.sum(), 0.0)  # type: ignore[no-any-return]
 
 
 _UINT8 = In((2, 3), dtype="uint8", low=0, high=5)

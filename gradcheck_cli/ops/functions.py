@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, In, Sample, t
+from gradcheck_cli.dtypes import REAL_OF
+from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
     elementwise,
     elementwise_floating,
@@ -53,18 +54,26 @@ def sigmoid(x: Any) -> Any:
     return np.where(right, 1, small) / (1 + small)
 
 
+def _absolute(x: Expr) -> Type:
+    """infer: complex numbers have real absolute values."""
+    found = numeric("abs")(x)
+    return Type(found.shape, REAL_OF.get(found.dtype, found.dtype))
+
+
 unary(
     "abs",
     np.abs,
-    lambda g, out, x: g * x.sign(),
+    lambda g, out, x: g * (x.sgn() if x.dtype.kind == "z" else x.sign()),
     doc="Absolute value.",
     floating=False,
     analytic=False,
-    infer=numeric("abs"),
+    complex=True,
+    infer=_absolute,
     aliases=("absolute",),
-    kink=lambda x: (x,),
+    kink=lambda x: (x,) if x.dtype.kind != "z" else (t.real(x), t.imag(x)),
     convention="0 at 0",
     samples=(
+        Sample("torch.complex(x, y).abs()", x=(2, 3), y=(2, 3)),
         Sample("x.abs()", x=In(value=[-1.5, 0.5, 2.0])),
         Sample("n.absolute()", n=In((4,), dtype="int64", low=-3, high=4)),
     ),
@@ -107,6 +116,7 @@ unary(
     within(np.log, 0),
     lambda g, out, x: g / x,
     ufunc=np.log,
+    complex_kernel=np.log,
     doc="Natural logarithm.",
     domain="positive",
     samples=(Sample("n.log()", n=In((3,), dtype="int64", low=1, high=9)),),
@@ -116,6 +126,7 @@ unary(
     within(log1p, -1),
     lambda g, out, x: g / (x + 1),
     ufunc=np.log1p,
+    complex_kernel=log1p,
     doc="`log(1 + x)`, exact for small x.",
     domain="positive",
     also=("torch.special.log1p",),
@@ -126,6 +137,7 @@ unary(
     within(np.log2, 0),
     lambda g, out, x: g / (x * _LN2),
     ufunc=np.log2,
+    complex_kernel=np.log2,
     doc="Logarithm to the base 2.",
     domain="positive",
 )
@@ -134,6 +146,7 @@ unary(
     within(np.log10, 0),
     lambda g, out, x: g / (x * _LN10),
     ufunc=np.log10,
+    complex_kernel=np.log10,
     doc="Logarithm to the base 10.",
     domain="positive",
 )
@@ -142,6 +155,7 @@ unary(
     within(np.sqrt, 0),
     lambda g, out, x: g / (2 * out),
     ufunc=np.sqrt,
+    complex_kernel=np.sqrt,
     doc="Square root.",
     domain="positive",
     kink=lambda x: (x,),
@@ -151,6 +165,7 @@ unary(
     "rsqrt",
     within(lambda x: 1 / np.sqrt(x), 0),
     lambda g, out, x: -0.5 * g * out**3,
+    complex_kernel=lambda x: 1 / np.sqrt(x),
     doc="`1 / sqrt(x)`.",
     domain="positive",
 )
@@ -177,6 +192,7 @@ unary(
     within(np.arcsin, -1, 1),
     lambda g, out, x: g / (1 - x * x).sqrt(),
     ufunc=np.arcsin,
+    complex_kernel=np.arcsin,
     doc="Inverse of the sine.",
     domain="unit",
     aliases=("arcsin",),
@@ -186,6 +202,7 @@ unary(
     within(np.arccos, -1, 1),
     lambda g, out, x: -g / (1 - x * x).sqrt(),
     ufunc=np.arccos,
+    complex_kernel=np.arccos,
     doc="Inverse of the cosine.",
     domain="unit",
     aliases=("arccos",),
@@ -216,8 +233,12 @@ unary(
 unary(
     "acosh",
     within(np.arccosh, 1),
-    lambda g, out, x: g / (x * x - 1).sqrt(),
+    # On the plane, the root of the product may be on another branch than the product of the roots.
+    lambda g, out, x: (
+        g / ((x - 1).sqrt() * (x + 1).sqrt() if x.dtype.kind == "z" else (x * x - 1).sqrt())
+    ),
     ufunc=np.arccosh,
+    complex_kernel=np.arccosh,
     doc="Inverse of the hyperbolic cosine.",
     domain="above_one",
     aliases=("arccosh",),
@@ -227,6 +248,7 @@ unary(
     within(np.arctanh, -1, 1),
     lambda g, out, x: g / (1 - x * x),
     ufunc=np.arctanh,
+    complex_kernel=np.arctanh,
     doc="Inverse of the hyperbolic tangent.",
     domain="unit",
     aliases=("arctanh",),

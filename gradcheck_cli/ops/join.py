@@ -1,12 +1,12 @@
-"""Joining tensors and splitting them, along a dimension."""
+"""Joining tensors, along a dimension or along the diagonal."""
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Shape, Type, t
 from gradcheck_cli.ops._common import (
     common,
@@ -20,8 +20,10 @@ from gradcheck_cli.schema import Invalid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck_cli.dtypes import DType
 
-def _along(x: Expr, dim: int, item: Any) -> Expr:
+
+def along(x: Expr, dim: int, item: Any) -> Expr:
     """`x[:, :, item]`, the item at `dim`."""
     return x[(*(slice(None),) * dim, item)]
 
@@ -70,7 +72,7 @@ def _cat_vjp(g: Expr, out: Expr, *tensors: Expr, dim: int) -> tuple[Expr | None,
             parts.append(None)
             continue
         start, end = end, x.size(d) if end is None else end + x.size(d)
-        parts.append(_along(g, d, slice(start, end)))
+        parts.append(along(g, d, slice(start, end)))
     return tuple(parts)
 
 
@@ -109,7 +111,7 @@ def _stack(*tensors: Expr, dim: int) -> Type:
 
 def _stack_vjp(g: Expr, out: Expr, *tensors: Expr, dim: int) -> tuple[Expr, ...]:
     d = dim_of(dim, out.ndim)
-    return tuple(_along(g, d, i) for i in range(len(tensors)))
+    return tuple(along(g, d, i) for i in range(len(tensors)))
 
 
 register(
@@ -171,131 +173,47 @@ register(
     ),
 )
 
-# Splitting: each part is a slice of its own.
+
+def _block_diag(*tensors: Expr) -> Any:
+    for x in tensors:
+        if x.ndim > 2:
+            msg = (
+                f"block_diag() takes matrices, vectors and scalars, not a tensor of shape {x.shape}"
+            )
+            raise Invalid("GC015", msg, None, "tensors")
+    if not tensors:
+        raise Invalid("GC014", "block_diag() needs at least one tensor", argument="tensors")
+    blocks = [atleast(x, 2) for x in tensors]
+    dtype = dtypes.promote([(x.dtype, False) for x in blocks])
+    rows: list[Expr] = []
+    for place, x in enumerate(blocks):
+        block = x if x.dtype is dtype else x.to(dtype)
+        before, after = blocks[:place], blocks[place + 1 :]
+        row = [*_zeros(x, before, dtype), block, *_zeros(x, after, dtype)]
+        rows.append(block if len(row) == 1 else t.cat(row, 1))
+    return rows[0] if len(rows) == 1 else t.cat(rows, 0)
 
 
-def _parts(x: Expr, dim: int, ends: Sequence[int]) -> tuple[Expr, ...]:
-    return tuple(
-        _along(x, dim, slice(start, end)) for start, end in zip((0, *ends), ends, strict=False)
-    )
-
-
-def _dim_to_split(x: Expr, dim: int, name: str) -> int:
-    if x.ndim == 0:
-        msg = f"{name}() has nothing to split in a zero-dimensional tensor"
-        raise Invalid("GC015", msg, argument="dim")
-    return dim_of(dim, x.ndim)
-
-
-def _split(x: Expr, size: int, dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "split")
-    if size < 0 or (size == 0 and x.shape[d]):
-        msg = f"split() needs parts of at least one element, not {size}"
-        raise Invalid("GC014", msg, argument="split_size_or_sections")
-    count = max(1, -(-x.shape[d] // size)) if size else 1
-    return _parts(x, d, [min((i + 1) * size, x.shape[d]) for i in range(count)])
-
-
-def _split_sizes(x: Expr, lengths: Sequence[int], dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "split")
-    if sum(lengths) != x.shape[d] or any(n < 0 for n in lengths):
-        msg = (
-            f"parts of {tuple(lengths)} don't make up dimension {d} of a tensor of shape {x.shape}"
-        )
-        raise Invalid("GC015", msg, f"they must add up to {x.shape[d]}", "split_size_or_sections")
-    return _parts(x, d, list(accumulate(lengths)))
-
-
-# PyTorch names this argument differently in the function and in the method.
-for _place, _first, _name in (
-    ("torch", "tensor", "split_size_or_sections"),
-    ("Tensor", "input", "split_size"),
-):
-    _call = "torch.split(x, " if _place == "torch" else "x.split("
-    register(
-        f"split.{_place}(Tensor {_first}, int {_name}, int dim=0)",
-        doc="Parts of one size along a dimension, the last may be smaller.",
-        define=lambda x, dim, **size: _split(x, next(iter(size.values())), dim),
-        on=(_place,),
-        samples=(
-            Sample(f"{_call}2)[0]", x=(5, 2)),
-            Sample(f"{_call}2, dim=-1)[-1]", x=(2, 5)),
-            Sample(f"{_call}2)[0]", x=(0, 2)),
-        ),
-    )
-    register(
-        f"split.{_place}_sizes(Tensor {_first}, int[] {_name}, int dim=0)",
-        doc="Parts of the given sizes along a dimension.",
-        define=lambda x, dim, **sizes: _split_sizes(x, next(iter(sizes.values())), dim),
-        on=(_place,),
-        samples=(Sample(f"{_call}[2, 0, 3], dim=1)[2]", x=(2, 5)),),
-    )
-
-
-def _chunk(x: Expr, chunks: int, dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "chunk")
-    if chunks < 1:
-        raise Invalid("GC014", f"chunk() needs at least one chunk, not {chunks}", argument="chunks")
-    if x.shape[d] == 0:
-        return _parts(x, d, [0] * chunks)
-    return _split(x, -(-x.shape[d] // chunks), d)
+def _zeros(x: Expr, others: Sequence[Expr], dtype: DType) -> list[Expr]:
+    """As many rows as `x` has, as wide as the others together; none where there are no others."""
+    if not others:
+        return []
+    size = (x.size(0), sum((other.size(1) for other in others[1:]), start=others[0].size(1)))
+    return [t.zeros(size) if dtype is dtypes.default_dtype.get() else t.zeros(size, dtype=dtype)]
 
 
 register(
-    "chunk(Tensor input, int chunks, int dim=0)",
-    doc="At most so many parts of one size, the last may be smaller.",
-    define=_chunk,
+    "block_diag(Tensor[]... tensors)",
+    doc="Matrices one below and beside the other, zeros elsewhere; vectors are rows.",
+    define=_block_diag,
+    on=("torch",),
     samples=(
-        Sample("x.chunk(2)[1]", x=(5, 2)),
-        Sample("torch.chunk(x, 4, dim=1)[2]", x=(2, 5)),
-        Sample("x.chunk(2)[1]", x=(0, 2)),
+        Sample("torch.block_diag(x, y)", x=(2, 3), y=(1, 2)),
+        Sample("torch.block_diag(x, y, x)", x=(2,), y=()),
+        Sample("torch.block_diag(x, i)", x=(2, 1), i=In((2, 2), 0, 5, "int64")),
+        # PyTorch's gradient of y is that of the rows above: it passes over the empty row of x.
+        Sample("torch.block_diag(x, y)", x=(0,), y=(2, 2), grad=False),
+        Sample("torch.block_diag(x, y)", x=(1, 0), y=(2, 2)),
+        Sample("torch.block_diag(x)", x=(2, 2)),
     ),
-)
-
-
-def _tensor_split(x: Expr, indices: Sequence[int], dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "tensor_split")
-    starts, ends = (0, *indices), (*indices, x.shape[d])
-    return tuple(_along(x, d, slice(a, b)) for a, b in zip(starts, ends, strict=True))
-
-
-def _tensor_split_sections(x: Expr, sections: int, dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "tensor_split")
-    if sections < 1:
-        msg = f"tensor_split() needs at least one section, not {sections}"
-        raise Invalid("GC014", msg, argument="sections")
-    least, more = divmod(x.shape[d], sections)
-    return _parts(x, d, list(accumulate(least + (i < more) for i in range(sections))))
-
-
-register(
-    "tensor_split(Tensor input, int sections, int dim=0)",
-    doc="So many parts, their sizes as equal as they can be.",
-    define=_tensor_split_sections,
-    samples=(
-        Sample("x.tensor_split(3)[1]", x=(5, 2)),
-        Sample("torch.tensor_split(x, 3, dim=1)[2]", x=(2, 2)),
-    ),
-)
-register(
-    "tensor_split.indices(Tensor input, int[] indices, int dim=0)",
-    doc="Parts that begin at the given places.",
-    define=_tensor_split,
-    samples=(
-        Sample("x.tensor_split((1, 3))[1]", x=(5, 2)),
-        Sample("torch.tensor_split(x, (1, -1), dim=1)[1]", x=(2, 5)),
-    ),
-)
-
-
-def _unbind(x: Expr, dim: int) -> tuple[Expr, ...]:
-    d = _dim_to_split(x, dim, "unbind")
-    return tuple(_along(x, d, i) for i in range(x.shape[d]))
-
-
-register(
-    "unbind(Tensor input, int dim=0)",
-    doc="The slices along a dimension, which they lose.",
-    define=_unbind,
-    samples=(Sample("x.unbind()[1]", x=(2, 3)), Sample("torch.unbind(x, -1)[2]", x=(2, 3))),
 )

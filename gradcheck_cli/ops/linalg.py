@@ -6,69 +6,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import register
 from gradcheck_cli.ops.diagonal import eye
 from gradcheck_cli.ops.factor import (
+    LARGE,
     determinant,
     inverted,
     log_determinant,
     refused,
+    routine,
     sign_and_log,
 )
-from gradcheck_cli.schema import Invalid
+from gradcheck_cli.ops.matrices import (
+    each,
+    refusing,
+    require_square,
+    scaled_columns,
+    square,
+    times,
+    turned,
+)
+from gradcheck_cli.ops.svd import svd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LAPACK_TYPES = ("float32", "float64")
 
-
-def require_matrix(name: str, x: Expr, argument: str = "input") -> None:
-    """Refuse what LAPACK can't take as matrices. Raises Invalid (GC015, GC016)."""
-    if x.ndim < 2:
-        msg = f"{name}() needs a matrix or a batch of them, not a tensor of shape {x.shape}"
-        raise Invalid("GC015", msg, "at least two dimensions are needed", argument)
-    if x.dtype.name not in _LAPACK_TYPES:
-        msg = f"{name}() needs float32 or float64, not {x.dtype.name}"
-        raise Invalid("GC016", msg, "convert it: x.double()", argument)
-
-
-def require_square(name: str, x: Expr, argument: str = "input") -> None:
-    """Refuse all but square matrices. Raises Invalid (GC015, GC016)."""
-    require_matrix(name, x, argument)
-    if x.shape[-2] != x.shape[-1]:
-        msg = f"{name}() needs square matrices, not shape {x.shape}"
-        raise Invalid("GC015", msg, "the last two sizes must be equal", argument)
-
-
-class refusing:  # noqa: N801 -- named like other contexts; a generator's would take longer
-    """Context that turns LAPACK's refusal of a matrix into a sentence. Raises Invalid (GC204)."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if isinstance(error, np.linalg.LinAlgError):
-            raise refused(self._message) from None
+# In units of rounding: PyTorch's bound, below which it takes singular values instead of the inverse.
+_NEAR_ZERO = 100
+_NO_INVERSE = "the matrix given to inverse() is singular"
 
 
 def _inverse(x: Any) -> Any:
-    with refusing("the matrix given to inverse() is singular"):
+    with refusing(_NO_INVERSE):
         return np.linalg.inv(x)
-
-
-def _square(name: str) -> Callable[[Expr], Type]:
-    def infer(x: Expr) -> Type:
-        require_square(name, x)
-        return Type(x.shape, x.dtype)
-
-    return infer
 
 
 def _per_matrix(name: str) -> Callable[[Expr], Type]:
@@ -81,14 +54,22 @@ def _per_matrix(name: str) -> Callable[[Expr], Type]:
     return infer
 
 
-def turned(x: Expr) -> Any:
-    """The transpose, written as people do: `.T` for a matrix, `.mT` for a batch."""
-    return x.T if x.ndim == 2 else x.mT
+def _inverse_ex(x: Any, check_errors: bool) -> tuple[Any, Any]:
+    """The inverses, NaN where there is none, and the first zero pivot of each matrix."""
+    try:
+        return np.linalg.inv(x), np.zeros(x.shape[:-2], np.int32)
+    except np.linalg.LinAlgError:
+        if check_errors:
+            raise refused(_NO_INVERSE) from None
+    info = zero_pivot(x)
+    regular = np.where(info[..., None, None] == 0, x, np.eye(x.shape[-1], dtype=x.dtype))
+    return np.where(info[..., None, None] == 0, np.linalg.inv(regular), x.dtype.type(np.nan)), info
 
 
-def _times(g: Expr, matrices: Expr) -> Any:
-    """Each matrix of a batch times its own number."""
-    return g * matrices if matrices.ndim == 2 else g.unsqueeze(-1).unsqueeze(-1) * matrices
+def zero_pivot(x: Any) -> Any:
+    """The number of the first pivot of each matrix that is zero, from 1; 0 where there is none."""
+    (info,) = each(lambda a: routine("getrf", a.dtype)(a)[2:], x)
+    return info.astype(np.int32)
 
 
 _REGULAR = In((3, 3), structure="spd")
@@ -96,7 +77,7 @@ _REGULAR = In((3, 3), structure="spd")
 register(
     "inverse(Tensor input)",
     doc="Inverse of square matrices.",
-    infer=_square("inverse"),
+    infer=square("inverse"),
     cubic=True,
     kernel=_inverse,
     fused=inverted,
@@ -113,18 +94,65 @@ register(
 )
 
 register(
+    "inv_ex(Tensor A, *, bool check_errors=False)",
+    doc="Inverse of square matrices, and the first zero pivot of those that have none, else 0.",
+    infer=lambda x, check_errors: (square("inv_ex")(x), Type(x.shape[:-2], dtypes.int32)),
+    cubic=True,
+    kernel=_inverse_ex,
+    vjp=lambda g, out, x, check_errors, output: None if output else -turned(out) @ g @ turned(out),
+    outputs=("inverse", "info"),
+    on=("torch.linalg",),
+    samples=(
+        Sample("torch.linalg.inv_ex(x).inverse", x=_REGULAR),
+        Sample("torch.linalg.inv_ex(x, check_errors=True)[0]", x=(2, 2, 2)),
+        Sample("torch.linalg.inv_ex(x).info", x=(2, 3, 3)),
+        Sample("torch.linalg.inv_ex(0.0 * x)[1]", x=(2, 2)),
+    ),
+)
+
+
+def _eps(x: Expr) -> float:
+    return float(np.finfo(x.dtype.name).eps)
+
+
+def _cofactors(x: Expr, det: Expr) -> Any:
+    """The derivative of the determinant: det A inverse(A)^T, and where A is singular by singular values.
+
+    Each branch gets matrices on which it has a derivative of its own, also where it isn't taken. Large
+    matrices, whose determinant comes with the factors of their inverse, must be regular.
+    """
+    if not 0 < x.shape[-1] < LARGE:
+        return times(det, turned(x.inverse()))
+    unit = eye(x, -1)
+    singular = det.abs() < _NEAR_ZERO * _eps(x)
+    if x.ndim > 2:
+        singular = singular.unsqueeze(-1).unsqueeze(-1)
+    regular = times(det, turned(t.where(singular, unit, x).inverse()))
+    count = t.arange(1, x.size(-1) + 1, dtype=x.dtype)
+    U, S, Vh = svd(t.where(singular, x, count * unit))
+    sign = (t.det(U) * t.det(Vh)).detach()
+    others = ((1.0 - unit) * S.unsqueeze(-2) + unit).prod(-1)
+    return t.where(singular, times(sign, scaled_columns(U, others) @ Vh), regular)
+
+
+register(
     "det(Tensor input)",
     doc="Determinant of square matrices.",
     infer=_per_matrix("det"),
     cubic=True,
     kernel=np.linalg.det,
     fused=determinant,
-    vjp=lambda g, out, x: _times(g * out, turned(x.inverse())),
+    vjp=lambda g, out, x: times(g, _cofactors(x, out)),
     also=("torch.linalg.det",),
     analytic=True,
-    convention="the rule needs the inverse: a matrix that is exactly singular is refused",
+    convention="at singular matrices the derivative is that of the polynomial, the cofactors",
     samples=(
         Sample("torch.det(x)", x=(3, 3)),
+        Sample("torch.det(x)", x=In(value=[[1.0, 2.0], [2.0, 4.0]])),
+        Sample(
+            "torch.det(x)",
+            x=In(value=[[[1.0, 0, 0], [0, 2, 0], [1, 0, 0]], [[2, 0, 1], [0, 2, 0], [0, 0, 2]]]),
+        ),
         Sample("torch.linalg.det(x)", x=(2, 3, 3)),
         Sample("x.det()", x=(1, 1)),
         Sample("x.det()", x=(0, 0)),
@@ -156,7 +184,7 @@ register(
     cubic=True,
     kernel=_logdet,
     fused=log_determinant,
-    vjp=lambda g, out, x: _times(g, turned(x.inverse())),
+    vjp=lambda g, out, x: times(g, turned(x.inverse())),
     analytic=True,
     convention="the rule needs the inverse: a matrix that is exactly singular is refused",
     samples=(
@@ -179,7 +207,7 @@ register(
     cubic=True,
     kernel=_sign_and_log,
     fused=sign_and_log,
-    vjp=lambda g, out, x, output: _times(g, turned(x.inverse())) if output == 1 else None,
+    vjp=lambda g, out, x, output: times(g, turned(x.inverse())) if output == 1 else None,
     outputs=("sign", "logabsdet"),
     also=("torch.linalg.slogdet",),
     analytic=True,
@@ -190,92 +218,4 @@ register(
         Sample("x.slogdet().sign", x=(3, 3), grad=False),  # constant between singular matrices
         Sample("x.slogdet()[1]", x=(0, 0)),
     ),
-)
-
-
-def _matrix_power(x: Expr, *, n: int) -> Any:
-    name = "matrix_power"
-    if x.dtype.kind == "f" or n < 0 or x.ndim < 2:
-        require_square(name, x)
-    elif x.shape[-2] != x.shape[-1]:
-        msg = f"{name}() needs square matrices, not shape {x.shape}"
-        raise Invalid("GC015", msg, "the last two sizes must be equal", "input")
-    if abs(n) > _MAX_POWER:
-        msg = f"the power {n} is too large: at most {_MAX_POWER} is allowed"
-        raise Invalid("GC019", msg, "square repeatedly with `let`", "n")
-    if n == 0:
-        unit = eye(x, -1)
-        return unit if x.ndim == 2 else unit.expand(tuple(x.size(d) for d in range(x.ndim)))
-    base, rest = (x.inverse(), -n) if n < 0 else (x, n)
-    result = None
-    while rest:
-        if rest % 2:
-            result = base if result is None else result @ base
-        rest //= 2
-        base = base @ base if rest else base
-    return result
-
-
-_MAX_POWER = 2**16
-
-register(
-    "matrix_power(Tensor input, int n)",
-    doc="A square matrix multiplied with itself n times; a negative n inverts it.",
-    define=_matrix_power,
-    also=("torch.linalg.matrix_power",),
-    samples=(
-        Sample("torch.matrix_power(x, 3)", x=(3, 3)),
-        Sample("x.matrix_power(-2)", x=_REGULAR),
-        Sample("torch.linalg.matrix_power(x, 0)", x=(2, 3, 3), grad=False),  # constant
-        Sample("x.matrix_power(1)", x=(2, 2, 2)),
-        Sample("i.matrix_power(2)", i=In((2, 2), 0, 5, "int64")),
-    ),
-)
-
-
-def _pinv_infer(x: Expr, *, atol: float | None, rtol: float | None) -> Type:
-    require_matrix("pinv", x)
-    return Type((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
-
-
-def _pinv(x: Any, atol: float | None, rtol: float | None) -> Any:
-    with refusing("the singular values of the matrix given to pinv() can't be computed"):
-        u, s, vt = np.linalg.svd(x, full_matrices=False)
-    if rtol is None:
-        rtol = 0.0 if atol else max(x.shape[-2:]) * float(np.finfo(s.dtype).eps)
-    largest = s[..., :1] if s.shape[-1] else s
-    kept = s > np.maximum(atol or 0.0, rtol * largest)
-    inverted = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
-    return np.swapaxes(vt, -1, -2) @ (inverted[..., None] * np.swapaxes(u, -1, -2))
-
-
-def _pinv_vjp(g: Expr, out: Expr, x: Expr, *, atol: float | None, rtol: float | None) -> Any:
-    """Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973), equation 4.12, transposed."""
-    p = turned(out)
-    rows = turned(g) @ out @ p
-    columns = p @ out @ turned(g)
-    return rows - x @ out @ rows + columns - columns @ out @ x - p @ g @ p
-
-
-register(
-    "pinv(Tensor input, *, float? atol=None, float? rtol=None)",
-    doc="Moore-Penrose pseudoinverse of matrices.",
-    infer=_pinv_infer,
-    cubic=True,
-    kernel=_pinv,
-    vjp=_pinv_vjp,
-    on=("torch.linalg",),
-    convention="differentiable where the rank does not change",
-    samples=(
-        Sample("torch.linalg.pinv(x)", x=(3, 2)),
-        Sample("torch.linalg.pinv(x)", x=(2, 2, 3)),
-        Sample("torch.linalg.pinv(x, rtol=1e-3)", x=(3, 3)),
-        Sample("torch.linalg.pinv(x)", x=(0, 2)),
-    ),
-)
-register(
-    "pinverse(Tensor input, float rcond=1e-15)",
-    doc="Moore-Penrose pseudoinverse of matrices.",
-    define=lambda x, rcond: t.pinv(x, rtol=rcond),
-    samples=(Sample("torch.pinverse(x)", x=(3, 2)), Sample("x.pinverse(1e-6)", x=(2, 3))),
 )

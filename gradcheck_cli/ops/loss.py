@@ -28,10 +28,9 @@ def reduced_loss(
     name: str, losses: Losses, reduction: str, size_average: Any = None, reduce: Any = None
 ) -> Expr:
     """Per-element losses reduced as asked. Raises Invalid (GC014)."""
-    for label, value in (("size_average", size_average), ("reduce", reduce)):
-        if value is not None:
-            msg = f"{name}() is not supported with `{label}`, which PyTorch has deprecated"
-            raise Invalid("GC014", msg, "use reduction='none', 'mean' or 'sum'", label)
+    if size_average is not None or reduce is not None:  # deprecated, and stronger than reduction
+        means = size_average is None or size_average
+        reduction = "none" if reduce is False else "mean" if means else "sum"
     each, divisor = losses if isinstance(losses, tuple) else (losses, None)
     if reduction == "none":
         return each
@@ -109,6 +108,8 @@ register_loss(
     Sample("F.mse_loss(x, y)", x=(3, 4), y=(3, 4)),
     Sample("F.mse_loss(x, y, reduction='none')", x=(3, 4), y=(4,)),
     Sample("F.mse_loss(x, y, None, None, 'sum')", x=(), y=()),
+    Sample("F.mse_loss(x, y, size_average=False)", x=(3,), y=(3,)),
+    Sample("F.mse_loss(x, y, True, False)", x=(3,), y=(3,)),
     Sample("F.mse_loss(x, y, weight=w)", x=(2, 3), y=(2, 3), w=In((2, 3), 0.5, 2.0)),
     Sample("F.mse_loss(x, i, reduction='sum')", x=(2, 3), i=In((2, 3), dtype="int64", high=4)),
 )
@@ -320,7 +321,7 @@ def _gaussian(input: Expr, target: Expr, var: Expr, full: bool, eps: float) -> L
     elif var.shape != input.shape:
         var = _fitted_variance(input, var)
     # Documented: the gradient ignores the clamp, so that it passes where the variance is below eps.
-    var = var + (var.clamp(min=eps) - var).detach()
+    var = var + t.where(var < eps, eps - var, 0.0).detach()
     losses: Expr = 0.5 * (var.log() + (input - target).square() / var)
     return losses + 0.5 * math.log(2 * math.pi) if full else losses
 

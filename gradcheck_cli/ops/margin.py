@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 from gradcheck_cli.graph import Expr, In, Sample, t
-from gradcheck_cli.ops._common import broadcast
+from gradcheck_cli.ops._common import broadcast, register
 from gradcheck_cli.ops.loss import Losses, need_floating, register_loss
-from gradcheck_cli.schema import Invalid
+from gradcheck_cli.schema import Invalid, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SIGNS = In(value=[[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]])
 
@@ -111,19 +117,39 @@ register_loss(
 def _triplet(
     anchor: Expr, positive: Expr, negative: Expr, margin: float, p: float, eps: float, swap: bool
 ) -> Losses:
+    return _triplet_losses(
+        "triplet_margin_loss",
+        (anchor, positive, negative),
+        lambda x, y: t.pairwise_distance(x, y, p, eps),
+        margin,
+        swap,
+    )
+
+
+def _triplet_losses(
+    name: str,
+    tensors: tuple[Expr, Expr, Expr],
+    distance: Callable[[Expr, Expr], Any],
+    margin: float,
+    swap: bool,
+) -> Losses:
+    anchor, positive, negative = tensors
     if margin <= 0:
-        msg = f"triplet_margin_loss() needs a positive margin, not {margin}"
+        msg = f"{name}() needs a positive margin, not {margin}"
         raise Invalid("GC014", msg, argument="margin")
     if not anchor.ndim == positive.ndim == negative.ndim:
         msg = (
-            f"triplet_margin_loss() needs as many dimensions in each of {anchor.shape}, "
+            f"{name}() needs as many dimensions in each of {anchor.shape}, "
             f"{positive.shape} and {negative.shape}"
         )
         raise Invalid("GC015", msg, "add dimensions with unsqueeze()")
-    near = t.pairwise_distance(anchor, positive, p, eps)
-    far = t.pairwise_distance(anchor, negative, p, eps)
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = t.minimum(far, t.pairwise_distance(positive, negative, p, eps))
+        far = t.minimum(far, distance(positive, negative))
+    for found in (near, far):
+        if not isinstance(found, Expr):
+            msg = f"the distance_function gives {describe(found)}, not a tensor"
+            raise Invalid("GC014", msg, "use F.pairwise_distance", "distance_function")
     return (margin + near - far).clamp(min=0.0)  # type: ignore[no-any-return]
 
 
@@ -143,25 +169,87 @@ register_loss(
 )
 
 
+def _triplet_with(
+    anchor: Expr,
+    positive: Expr,
+    negative: Expr,
+    distance_function: Callable[[Expr, Expr], Any] | None,
+    margin: float,
+    swap: bool,
+) -> Losses:
+    distance = distance_function or t.pairwise_distance
+    name = "triplet_margin_with_distance_loss"
+    return _triplet_losses(name, (anchor, positive, negative), distance, margin, swap)
+
+
+register_loss(
+    "triplet_margin_with_distance_loss(Tensor anchor, Tensor positive, Tensor negative, *, "
+    "function? distance_function=None, float margin=1.0, bool swap=False, str reduction='mean')",
+    "triplet_margin_loss with a distance of one's own choice.",
+    _triplet_with,
+    Sample("F.triplet_margin_with_distance_loss(a, p, n)", a=(4, 3), p=(4, 3), n=(4, 3)),
+    Sample(
+        "F.triplet_margin_with_distance_loss(a, p, n, distance_function=F.pairwise_distance, "
+        "margin=3.0, swap=True, reduction='sum')",
+        a=(4, 3),
+        p=(4, 3),
+        n=(4, 3),
+    ),
+    Sample(
+        "F.triplet_margin_with_distance_loss(a, p, n, reduction='none', "
+        "distance_function=torch.nn.PairwiseDistance(p=1.0, keepdim=True))",
+        a=(4, 3),
+        p=(4, 3),
+        n=(4, 3),
+    ),
+)
+register(
+    "PairwiseDistance(float p=2.0, float eps=1e-6, bool keepdim=False)",
+    doc="The distance between vectors as a function, for triplet_margin_with_distance_loss.",
+    define=lambda p, eps, keepdim: partial(t.pairwise_distance, p=p, eps=eps, keepdim=keepdim),
+    on=(),
+    also=("torch.nn.PairwiseDistance",),
+    samples=(
+        Sample(
+            "F.triplet_margin_with_distance_loss(a, p, n, "
+            "distance_function=torch.nn.PairwiseDistance())",
+            a=(4, 3),
+            p=(4, 3),
+            n=(4, 3),
+        ),
+    ),
+)
+
+
 def _multi_margin(input: Expr, target: Expr, weight: Expr | None, p: int, margin: float) -> Losses:
     need_floating("multi_margin_loss", input)
     if p not in (1, 2):
         raise Invalid("GC014", f"multi_margin_loss() takes p=1 or p=2, not {p}", argument="p")
-    if input.ndim not in (1, 2) or target.shape != input.shape[:-1]:
+    classes = input.shape[-1:] or (1,)
+    one = input.elements == classes[0] and target.elements == 1  # of one sample the shapes are free
+    if input.ndim > 2 or target.ndim > 1 or not (one or target.shape == input.shape[:-1]):
         msg = f"multi_margin_loss() of {input.shape} doesn't fit a target of shape {target.shape}"
         raise Invalid("GC015", msg, "the input is (N, C) or (C,), the target (N,) or a scalar")
+    if input.ndim and not classes[0]:
+        msg = f"multi_margin_loss() needs at least one class, not an input of shape {input.shape}"
+        raise Invalid("GC015", msg, argument="input")
     if target.dtype.name != "int64":
         msg = f"multi_margin_loss() needs int64 class indices, not {target.dtype.name}"
         raise Invalid("GC016", msg, "use target.long()", "target")
-    if weight is not None and weight.shape != input.shape[-1:]:
-        msg = f"multi_margin_loss() needs a weight of shape {input.shape[-1:]}, not {weight.shape}"
+    if weight is not None and weight.shape != classes:
+        msg = f"multi_margin_loss() needs a weight of shape {classes}, not {weight.shape}"
         raise Invalid("GC015", msg, argument="weight")
-    right = input.gather(-1, target.unsqueeze(-1))
-    lacking = (margin - right + input).relu() ** p
+    scores = input
+    if one and (not input.ndim or input.ndim - 1 != target.ndim):
+        scores = input.reshape((1, -1) if target.ndim else (-1,))
+    right = scores.gather(-1, target.unsqueeze(-1))
+    short = margin - right + scores
+    lacking = short.relu() ** p
     if weight is not None:
         lacking = lacking * weight[target].unsqueeze(-1)
-    others = t.ne(t.arange(input.size(-1)), target.unsqueeze(-1))
-    return t.where(others, lacking, 0.0).sum(-1) / input.size(-1)  # type: ignore[no-any-return]
+    # Only what is positive counts: NaN doesn't, as in PyTorch.
+    others = t.ne(t.arange(scores.size(-1)), target.unsqueeze(-1)) & (short > 0)
+    return t.where(others, lacking, 0.0).sum(-1) / scores.size(-1)  # type: ignore[no-any-return]
 
 
 _CLASSES = In(value=[2, 0, 1, 2], dtype="int64")
@@ -181,4 +269,57 @@ register_loss(
         second=False,
     ),
     Sample("F.multi_margin_loss(x, i)", x=(3,), i=In(value=1, dtype="int64"), second=False),
+    Sample(
+        "F.multi_margin_loss(x, i, reduction='none')",
+        x=(3,),
+        i=In(value=[1], dtype="int64"),
+        second=False,
+    ),
+    Sample("F.multi_margin_loss(x, i)", x=(), i=In(value=0, dtype="int64"), second=False),
+)
+
+
+def _multilabel_margin(input: Expr, target: Expr) -> Losses:
+    need_floating("multilabel_margin_loss", input)
+    if input.ndim > 2 or 0 in input.shape[-1:]:
+        msg = f"multilabel_margin_loss() needs an input (N, C) or (C,), not of shape {input.shape}"
+        raise Invalid("GC015", msg, argument="input")
+    if (target.shape or (1,)) != (input.shape or (1,)):
+        msg = (
+            f"multilabel_margin_loss() needs a target of the input's shape {input.shape}, not "
+            f"{target.shape}"
+        )
+        raise Invalid("GC015", msg, "the classes of each sample, then -1", "target")
+    if target.dtype.name != "int64":
+        msg = f"multilabel_margin_loss() needs int64 class indices, not {target.dtype.name}"
+        raise Invalid("GC016", msg, "use target.long()", "target")
+    scores = input if input.ndim else input.reshape((1,))  # a scalar is one class
+    places = target if target.ndim else target.reshape((1,))
+    # Each sample names its classes first; they end at the first -1.
+    named = t.eq((places < 0).long().cumsum(-1), 0)
+    classes = t.where(named, places, 0)
+    own = t.zeros_like(places).scatter_add(-1, classes, named.long()) > 0
+    right = scores.gather(-1, classes)
+    short = 1 - (right.unsqueeze(-1) - scores.unsqueeze(-2))
+    counted = named.unsqueeze(-1) & ~own.unsqueeze(-2) & (short > 0)
+    return t.where(counted, short.relu(), 0.0).sum((-2, -1)) / scores.size(-1)  # type: ignore[no-any-return]
+
+
+_NAMED = In(value=[[3, 0, -1, 1], [2, -1, -1, -1]], dtype="int64")
+
+register_loss(
+    "multilabel_margin_loss(Tensor input, Tensor target, bool? size_average=None, "
+    "bool? reduce=None, str reduction='mean')",
+    "How far the scores of each sample's classes are from being above all others' by 1.",
+    _multilabel_margin,
+    # PyTorch has no second derivative of it.
+    Sample("F.multilabel_margin_loss(x, i)", x=(2, 4), i=_NAMED, second=False),
+    Sample("F.multilabel_margin_loss(x, i, reduction='none')", x=(2, 4), i=_NAMED, second=False),
+    Sample(
+        "F.multilabel_margin_loss(x, i, reduction='sum')",
+        x=(4,),
+        i=In(value=[2, 2, -1, 0], dtype="int64"),
+        second=False,
+    ),
+    Sample("F.multilabel_margin_loss(x, i)", x=(), i=In(value=0, dtype="int64"), second=False),
 )

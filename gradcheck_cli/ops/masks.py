@@ -10,6 +10,7 @@ from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, register
 from gradcheck_cli.ops.gather import need_int64
+from gradcheck_cli.ops.index import writable
 from gradcheck_cli.schema import Invalid
 
 
@@ -20,7 +21,17 @@ def _masked_fill(x: Expr, mask: Expr, value: Any) -> Type:
     if isinstance(value, Expr) and value.ndim:
         msg = f"masked_fill() fills with one number, not with a tensor of shape {value.shape}"
         raise Invalid("GC015", msg, "torch.where(mask, value, x)", "value")
+    if isinstance(value, Expr) and value.dtype.kind == "z" and x.dtype.kind != "z":
+        msg = f"masked_fill() can't put a number of {value.dtype.name} into a tensor of {x.dtype.name}"
+        raise Invalid("GC016", msg, "make it real first: value.real", "value")
     return Type(broadcast(x.shape, mask.shape), x.dtype)
+
+
+def _filled_with(x: Expr, mask: Expr, value: Expr) -> Type:
+    if value.dtype.kind == "z" and x.dtype.kind != "z":
+        msg = f"a complex value can't be put into a tensor of dtype {x.dtype.name}"
+        raise Invalid("GC016", msg, "take its real part: value.real", "value")
+    return _masked_fill(x, mask, value)
 
 
 def _filled(x: Any, mask: Any, value: Any) -> Any:
@@ -52,7 +63,7 @@ register(
 register(
     "masked_fill.tensor(Tensor input, Tensor mask, Tensor value)",
     doc="The input with a scalar tensor's value put where a mask is true.",
-    infer=_masked_fill,
+    infer=_filled_with,
     kernel=_filled,
     vjp=lambda g, out, x, mask, value: (
         as_tensor(g, out).masked_fill(mask, 0.0),
@@ -64,6 +75,68 @@ register(
     samples=(
         Sample("x.masked_fill(m, y)", x=(3, 4), y=(), m=In((4,), dtype="bool")),
         Sample("torch.masked_fill(x, m, y)", x=(), y=(), m=In((), dtype="bool")),
+    ),
+)
+
+
+def _masked_scatter(x: Expr, mask: Expr, source: Expr) -> Type:
+    if mask.dtype.kind != "b":
+        msg = f"masked_scatter() needs a bool mask, not {mask.dtype.name}"
+        raise Invalid("GC016", msg, "compare: mask > 0", "mask")
+    if source.dtype is not x.dtype:
+        msg = f"masked_scatter() needs one dtype, not {x.dtype.name} and {source.dtype.name}"
+        raise Invalid("GC016", msg, argument="source")
+    return Type(broadcast(x.shape, mask.shape), x.dtype)
+
+
+def _scattered(x: Any, mask: Any, source: Any) -> Any:
+    x, mask = np.broadcast_arrays(x, mask)
+    out = writable(x, source)
+    count = np.count_nonzero(mask)
+    if count > np.size(source):
+        msg = f"the mask is true in {count} places, but the source has {np.size(source)} elements"
+        raise Invalid(
+            "GC014", msg, "the source needs as many elements as there are places", "source"
+        )
+    out[mask] = np.reshape(source, -1)[:count]
+    return out
+
+
+def _masked_scatter_vjp(
+    g: Expr, out: Expr, x: Expr, mask: Expr, source: Expr
+) -> tuple[Any, None, Any]:
+    g = as_tensor(g, out)
+    if not source.elements:
+        return g, None, t.zeros_like(source)
+    if mask.shape != out.shape:
+        mask = mask.expand_as(g)
+    # The number of masked places before each, which is where in the source its element came from.
+    places = mask.flatten().cumsum(0) - 1
+    to_source = t.zeros_like(source).put(places, t.where(mask, g, 0.0).flatten(), accumulate=True)
+    return g.masked_fill(mask, 0.0), None, to_source
+
+
+register(
+    "masked_scatter(Tensor input, Tensor mask, Tensor source)",
+    doc="The input with the elements of a source, one after the other, put where a mask is true.",
+    infer=_masked_scatter,
+    kernel=_scattered,
+    vjp=_masked_scatter_vjp,
+    method=True,
+    analytic=True,
+    samples=(
+        Sample(
+            "x.masked_scatter(m, y)",
+            x=(2, 3),
+            y=(5,),
+            m=In(value=[[0, 1, 1], [1, 0, 0]], dtype="bool"),
+        ),
+        Sample(
+            "torch.masked_scatter(x, m, y)", x=(3,), y=(2, 3), m=In(value=[[1], [0]], dtype="bool")
+        ),
+        Sample("x.masked_scatter(m, y)", x=(2, 2), y=(2, 3), m=In(value=1, dtype="bool")),
+        Sample("x.masked_scatter(m, y)", x=(2,), y=(0,), m=In(value=[0, 0], dtype="bool")),
+        Sample("x.masked_scatter(x > 0, y)", x=(3, 2), y=(6,)),
     ),
 )
 

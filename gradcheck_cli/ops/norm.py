@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
+    dim_of,
     dims_of,
     reduced,
     register,
@@ -27,11 +28,16 @@ def _order(p: Any) -> Any:
     return 2 if p is None else p.value if isinstance(p, Expr) else p
 
 
-def _norm(x: Expr, p: Any, dim: Dims, *, keepdim: bool, dtype: DType | None) -> Type:
+def require_wide(x: Expr, dtype: DType | None) -> None:
+    """Refuse a norm in a narrower type than that of `x`. Raises Invalid (GC016)."""
     require_floating(x, "norm")
     if dtype is not None and (not dtype.is_floating or dtype.rank < x.dtype.rank):
         msg = f"norm() can't be computed in {dtype.name}, which is narrower than {x.dtype.name}"
         raise Invalid("GC016", msg, "convert the input first: x.to(...)", "dtype")
+
+
+def _norm(x: Expr, p: Any, dim: Dims, *, keepdim: bool, dtype: DType | None) -> Type:
+    require_wide(x, dtype)
     dims = dims_of(dim, x.ndim)
     if (_order(p) < 0 or _order(p) == math.inf) and any(x.shape[d] == 0 for d in dims):
         msg = f"a norm of order {_order(p)} has no value where a tensor of shape {x.shape} is empty"
@@ -39,7 +45,8 @@ def _norm(x: Expr, p: Any, dim: Dims, *, keepdim: bool, dtype: DType | None) -> 
     return Type(reduced(x.shape, dims, keepdim=keepdim), dtype or x.dtype)
 
 
-def _kernel(x: Any, p: Any, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+def norm_kernel(x: Any, p: Any, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+    """The p-norm of arrays; also that of the differences that distances are made of."""
     x = cast(x, dtype)
     over: dict[str, Any] = {"axis": dims_of(dim, np.ndim(x)), "keepdims": keepdim}
     size, p = np.abs(x), _order(p)
@@ -56,7 +63,7 @@ def _kernel(x: Any, p: Any, dim: Dims, keepdim: bool, dtype: DType | None) -> An
     return np.sum(size**p, **over) ** (1 / p)
 
 
-def _vjp(g: Expr, out: Expr, x: Expr, p: Any, dim: Dims, keepdim: bool, dtype: Any) -> Any:
+def norm_vjp(g: Expr, out: Expr, x: Expr, p: Any, dim: Dims, keepdim: bool, dtype: Any) -> Any:
     """As PyTorch: zero at a norm of zero, and for orders below 1 also at each element that is zero."""
     p = _order(p)
     if p == 0:
@@ -83,7 +90,8 @@ def _vjp(g: Expr, out: Expr, x: Expr, p: Any, dim: Dims, keepdim: bool, dtype: A
     return cast_back(gradient, x)
 
 
-def _kink(x: Expr, p: Any, dim: Dims, keepdim: bool, dtype: Any) -> tuple[Expr, ...]:
+def norm_kink(x: Expr, p: Any, dim: Dims, keepdim: bool, dtype: Any) -> tuple[Expr, ...]:
+    """Zero at a norm of zero; for orders up to 1 also at each element, for infinite ones at ties."""
     p = _order(p)
     if abs(p) == math.inf:
         choose = t.amax if p > 0 else t.amin
@@ -98,10 +106,10 @@ register(
     "norm(Tensor input, Scalar? p=2, int[]? dim=None, bool keepdim=False, *, dtype? dtype=None)",
     doc="The p-norm: the p-th root of the sum of p-th powers; 2, 'fro' or None: the Euclidean one.",
     infer=_norm,
-    kernel=_kernel,
-    vjp=_vjp,
+    kernel=norm_kernel,
+    vjp=norm_vjp,
     method=True,
-    kink=_kink,
+    kink=norm_kink,
     convention="zero is the gradient at a norm of zero",
     samples=(
         Sample("x.norm()", x=(2, 3)),
@@ -161,6 +169,38 @@ register(
     samples=(
         Sample("torch.dist(x, y)", x=(2, 3), y=(3,)),
         Sample("x.dist(y, 1)", x=(2, 3), y=(2, 3)),
+    ),
+)
+
+
+def _renorm(x: Expr, p: Any, dim: int, maxnorm: Any) -> Expr:
+    if x.ndim < 2:
+        msg = f"renorm() needs two dimensions or more, and the shape is {x.shape}"
+        raise Invalid("GC015", msg, "make a row of a vector: x.unsqueeze(0)", "input")
+    require_floating(x, "renorm")
+    if not _order(p) > 0:
+        msg = f"renorm() has no norm of order {_order(p)}"
+        raise Invalid("GC014", msg, "use an order above 0", "p")
+    if not _order(maxnorm) >= 0:
+        raise Invalid("GC014", f"the largest norm can't be {_order(maxnorm)}", argument="maxnorm")
+    d = dim_of(dim, x.ndim)
+    others = tuple(other for other in range(x.ndim) if other != d)
+    norm = x.norm(p, others, keepdim=True)
+    # PyTorch's: what keeps it from dividing by zero makes the result smaller by as much.
+    scale: Expr = t.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1.0)
+    return x * scale
+
+
+register(
+    "renorm(Tensor input, Scalar p, int dim, Scalar maxnorm)",
+    doc="The slices along a dimension, those of a larger norm scaled down to `maxnorm`.",
+    define=_renorm,
+    convention="at a norm of `maxnorm` the gradient passes unscaled",
+    samples=(
+        Sample("torch.renorm(x, 2, 0, 1.0)", x=(3, 4)),
+        Sample("x.renorm(1, -1, 2)", x=(2, 3, 2)),
+        Sample("x.renorm(p=math.inf, dim=1, maxnorm=0.5)", x=(3, 4)),
+        Sample("x.renorm(2, 0, 100)", x=(3, 4)),
     ),
 )
 

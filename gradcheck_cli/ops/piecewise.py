@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
-from gradcheck_cli.ops._common import numeric, register, require_floating
+from gradcheck_cli.ops._common import (
+    numeric,
+    random_use,
+    refuse_in_place,
+    register,
+    require_floating,
+)
 from gradcheck_cli.ops.activation import activation
 from gradcheck_cli.schema import Invalid
 
@@ -79,6 +85,45 @@ activation(
     kink=lambda x, negative_slope: (x,),
     convention="negative_slope at 0",
     samples=(Sample("F.leaky_relu(x, 0.2)", x=(6,)),),
+)
+
+
+def _rrelu(input: Expr, lower: float, upper: float, *, training: bool) -> Expr:
+    if lower > upper:
+        msg = f"rrelu(): lower {lower} is above upper {upper}"
+        raise Invalid("GC014", msg, "swap them", "lower")
+    if training and lower < upper:
+        raise random_use("rrelu", "without training=True it has the mean of the slopes")
+    return t.leaky_relu(input, (lower + upper) / 2)  # type: ignore[no-any-return]
+
+
+def _rrelu_function(
+    input: Expr, lower: float, upper: float, *, training: bool, inplace: bool
+) -> Expr:
+    refuse_in_place("rrelu", inplace=inplace)
+    return _rrelu(input, lower, upper, training=training)
+
+
+_LIMITS = "float lower=0.125, float upper=0.3333333333333333, bool training=False"
+_RRELU = "leaky_relu whose slope is drawn between two in training, else their mean"
+
+register(
+    f"rrelu(Tensor input, {_LIMITS}, bool inplace=False)",
+    doc=f"{_RRELU}; only the latter can be checked.",
+    define=_rrelu_function,
+    on=("F",),
+    samples=(
+        Sample("F.rrelu(x)", x=(6,)),
+        Sample("F.rrelu(x, 0.1, 0.5, False)", x=(2, 3)),
+        Sample("F.rrelu(x, lower=0.25, upper=0.25, training=True)", x=(4,)),
+    ),
+)
+register(
+    f"rrelu.torch(Tensor input, {_LIMITS})",
+    doc=f"{_RRELU}; only the latter can be checked.",
+    define=_rrelu,
+    on=("torch",),
+    samples=(Sample("torch.rrelu(x)", x=(6,)), Sample("torch.rrelu(x, 0.1, 0.5)", x=())),
 )
 
 

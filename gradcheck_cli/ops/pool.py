@@ -125,6 +125,42 @@ def places(x: Any, out: Shape, window: tuple[Shape, ...]) -> tuple[Any, Any]:
     return best.reshape(shape), index.reshape(shape)
 
 
+def part_maxima(x: Any, counts: Shape) -> tuple[Any, Any]:
+    """The largest element of each part of the last dims and its place in the flattened plane.
+
+    One dim after another: of a part's rows the first with the largest element, and that element's place
+    in it, which is the first in the order of the plane. Of several NaN it is the last.
+    """
+    best: Any = x
+    index: Any = np.zeros((), np.int64)
+    inner = 1
+    for d in range(1, len(counts) + 1):
+        size, count = x.shape[-d], counts[-d]
+        best, rows = (
+            np.moveaxis(best, -d, -1),
+            np.moveaxis(np.broadcast_to(index, best.shape), -d, -1),
+        )
+        values = np.empty((*best.shape[:-1], count), x.dtype)
+        places = np.empty(values.shape, np.int64)
+        for part in range(count):
+            first, stop = part * size // count, -(-(part + 1) * size // count)
+            at = first + _largest(best[..., first:stop])[..., None]
+            values[..., part] = np.take_along_axis(best, at, -1)[..., 0]
+            places[..., part] = (at * inner + np.take_along_axis(rows, at, -1))[..., 0]
+        best, index = np.moveaxis(values, -1, -d), np.moveaxis(places, -1, -d)
+        inner *= size
+    return np.ascontiguousarray(best), np.ascontiguousarray(index)
+
+
+def _largest(x: Any) -> Any:
+    """Where the last dim has its largest element: the first of equal ones, but the last NaN."""
+    at = x.argmax(-1)
+    missing = np.isnan(x)
+    if not missing.any():
+        return at
+    return np.where(missing.any(-1), x.shape[-1] - 1 - missing[..., ::-1].argmax(-1), at)
+
+
 def tiles_of(size: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | None:
     """The last dims cut into windows that cover them side by side, (count, size) for each; or None."""
     if kernel != stride or any(padding) or any(n % k for n, k in zip(size, kernel, strict=True)):

@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, Sample, Shape, Type, make, t
+from gradcheck_cli.graph import Expr, Sample, Shape, Type, t
 from gradcheck_cli.ops._common import (
     broadcast,
-    dim_of,
-    elementwise,
     expands,
-    promote,
     register,
 )
 from gradcheck_cli.schema import Invalid
@@ -144,7 +141,7 @@ def _exact(name: str, left: int, right: int) -> Any:
         if name == "bmm" and x.shape[0] != y.shape[0]:
             msg = f"bmm() needs batches of one size, not shapes {x.shape} and {y.shape}"
             raise Invalid("GC015", msg, "matmul() broadcasts batches")
-        return x @ y
+        return (x.conj() if name == "vdot" else x) @ y
 
     return define
 
@@ -191,63 +188,15 @@ register(
 )
 
 
-def _inner(x: Expr, y: Expr) -> Any:
-    same_dtype("inner", x, y)
-    if not x.ndim or not y.ndim:
-        return x * y
-    if x.shape[-1] != y.shape[-1]:
-        msg = f"inner() needs last sizes that are equal, not shapes {x.shape} and {y.shape}"
-        raise Invalid("GC015", msg)
-    return x @ y if y.ndim == 1 else t.tensordot(x, y, dims=((-1,), (-1,)))
-
-
-register(
-    "inner(Tensor input, Tensor other)",
-    doc="Inner products over the last dimension of both.",
-    define=_inner,
-    samples=(
-        Sample("torch.inner(x, y)", x=(3,), y=(3,)),
-        Sample("torch.inner(x, y)", x=(), y=(2, 3)),
-        Sample("x.inner(y)", x=(2, 3), y=(4, 3)),
-        Sample("x.inner(y)", x=(2, 2, 3), y=(3,)),
-    ),
-)
-
-
-def _in_type_of(g: Expr, x: Expr) -> Any:
-    return x if x.dtype is g.dtype else x.to(g.dtype)
-
-
-def _outer(x: Expr, y: Expr) -> Type:
-    require_dims("outer", x, 1, "input")
-    require_dims("outer", y, 1, "vec2")
-    return Type((*x.shape, *y.shape), promote(x, y))
-
-
-register(
-    "outer(Tensor input, Tensor vec2)",
-    doc="Every product of an element of one vector and one of the other, as a matrix.",
-    infer=_outer,
-    cubic=True,
-    kernel=np.multiply.outer,
-    fused=lambda x, y: x.unsqueeze(-1) * y,
-    vjp=lambda g, out, x, y: (g @ _in_type_of(g, y), g.T @ _in_type_of(g, x)),
-    aliases=("ger",),
-    analytic=True,
-    samples=(
-        Sample("torch.outer(x, y)", x=(3,), y=(4,)),
-        Sample("x.ger(y)", x=(2,), y=(2,)),
-        Sample("x.outer(y)", x=(0,), y=(2,)),
-    ),
-)
-
-
 def _scaled(x: Any, factor: Any) -> Any:
     return x if factor == 1 else factor * x
 
 
 def _plus(name: str, left: int, right: int) -> Any:
-    """`beta * input + alpha * (x @ y)`; with beta 0, input's NaN and infinity are not propagated."""
+    """`beta * input + alpha * (x @ y)`; with beta 0, input's NaN and infinity are not propagated.
+
+    With alpha 0 those of the product aren't either, where PyTorch leaves both to BLAS.
+    """
 
     def define(start: Expr, x: Expr, y: Expr, *, beta: Any, alpha: Any) -> Any:
         require_dims(name, x, left, "mat1")
@@ -259,6 +208,8 @@ def _plus(name: str, left: int, right: int) -> Any:
         if not expands(start.shape, product.shape):
             msg = f"input of shape {start.shape} can't be expanded to the product's {product.shape}"
             raise Invalid("GC015", msg, argument="input")
+        if alpha == 0 and name in ("addmm", "addmv", "addbmm"):
+            product, alpha = t.zeros_like(product), 1
         if beta == 0:
             return _scaled(product, alpha)
         return _scaled(start, beta) + _scaled(product, alpha)
@@ -289,6 +240,14 @@ for _name, _left, _right, _doc in (
     )
 
 
+def _chain_matmul(*tensors: Expr) -> Any:
+    if not tensors:
+        raise Invalid("GC014", "chain_matmul() needs at least one matrix", argument="matrices")
+    for x in tensors:
+        require_dims("chain_matmul", x, 2, "matrices")
+    return tensors[0] if len(tensors) == 1 else _multi_dot(*tensors)
+
+
 def _multi_dot(*tensors: Expr) -> Any:
     if len(tensors) < 2:
         raise Invalid("GC014", "multi_dot() needs at least two tensors", argument="tensors")
@@ -313,69 +272,13 @@ register(
         Sample("torch.linalg.multi_dot([x, y])", x=(2,), y=(2, 2)),
     ),
 )
-
-
-def _vecdot(x: Expr, y: Expr, *, dim: int) -> Any:
-    same_dtype("vecdot", x, y)
-    return (x * y).sum(dim)
-
-
 register(
-    "vecdot(Tensor x, Tensor y, *, int dim=-1)",
-    doc="Inner products of the vectors along a dimension.",
-    define=_vecdot,
-    on=("torch.linalg",),
+    "chain_matmul(Tensor[]... matrices)",
+    doc="The product of several matrices.",
+    define=_chain_matmul,
+    on=("torch",),
     samples=(
-        Sample("torch.linalg.vecdot(x, y)", x=(2, 3), y=(3,)),
-        Sample("torch.linalg.vecdot(x, y, dim=0)", x=(2, 3), y=(2, 3)),
-    ),
-)
-
-
-def _cross(x: Expr, y: Expr, *, dim: int) -> Type:
-    same_dtype("cross", x, y)
-    if x.ndim != y.ndim:
-        msg = (
-            f"cross() needs operands of equally many dimensions, not shapes {x.shape} and {y.shape}"
-        )
-        raise Invalid("GC015", msg)
-    d = dim_of(dim, x.ndim)
-    if not x.ndim or x.shape[d] != 3 or y.shape[d] != 3:
-        msg = f"cross() needs size 3 at dimension {dim}, not shapes {x.shape} and {y.shape}"
-        raise Invalid("GC015", msg, argument="dim")
-    return elementwise(x, y)
-
-
-CROSS = register(
-    "cross(Tensor input, Tensor other, *, int dim=-1)",
-    doc="Cross product of vectors with three components.",
-    infer=_cross,
-    cubic=True,
-    kernel=lambda x, y, dim: np.cross(x, y, axis=dim),
-    vjp=lambda g, out, x, y, dim: (
-        t.cross(y, g, dim=dim),
-        t.cross(g, x, dim=dim),
-    ),
-    on=("torch.linalg",),
-    analytic=True,
-    samples=(
-        Sample("torch.linalg.cross(x, y)", x=(2, 3), y=(2, 3)),
-        Sample("torch.linalg.cross(x, y, dim=0)", x=(3, 1), y=(3, 4)),
-    ),
-)
-
-
-def _cross_any(x: Expr, y: Expr, *, dim: int | None) -> Any:
-    found = next((d for d, size in enumerate(x.shape) if size == 3), -1)
-    return make(CROSS, (x, y), {"dim": found if dim is None else dim})
-
-
-register(
-    "cross.any(Tensor input, Tensor other, int? dim=None)",
-    doc="Cross product; without dim along the first dimension of size 3.",
-    define=_cross_any,
-    samples=(
-        Sample("torch.cross(x, y, dim=1)", x=(2, 3), y=(2, 3)),
-        Sample("x.cross(y)", x=(3, 4), y=(3, 4)),
+        Sample("torch.chain_matmul(x, y, z)", x=(2, 3), y=(3, 1), z=(1, 2)),
+        Sample("torch.chain_matmul(x)", x=(2, 3)),
     ),
 )

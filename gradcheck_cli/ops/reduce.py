@@ -77,14 +77,9 @@ register(
 )
 
 
-def _nansum(x: Expr, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
-    known = t.where(x.isnan(), 0.0, x) if x.dtype.is_floating else x
-    return known.sum(dim, keepdim, dtype=dtype)
-
-
 def _nanmean(x: Expr, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
     require_floating(x, "nanmean")
-    return _nansum(x, dim, keepdim, dtype) / (~x.isnan()).sum(dim, keepdim)
+    return x.nansum(dim, keepdim, dtype=dtype) / (~x.isnan()).sum(dim, keepdim)
 
 
 _NAN = In(value=[[1.0, float("nan"), -2.0], [0.5, 3.0, float("nan")]])
@@ -92,7 +87,18 @@ _NAN = In(value=[[1.0, float("nan"), -2.0], [0.5, 3.0, float("nan")]])
 register(
     "nansum(Tensor input, int[]? dim=None, bool keepdim=False, *, dtype? dtype=None)",
     doc="Sum of the elements that are not NaN.",
-    define=_nansum,
+    infer=lambda x, dim, keepdim, dtype: Type(
+        over(x, dim, keepdim=keepdim), summed_dtype(x, dtype)
+    ),
+    kernel=lambda x, dim, keepdim, dtype: np.nansum(
+        widened(x, dtype), axis=dims_of(dim, np.ndim(x)), keepdims=keepdim
+    ),
+    vjp=lambda g, out, x, dim, keepdim, dtype: (
+        cast_back(restore(g, x, dim, keepdim=keepdim), x) * ~x.isnan()
+    ),
+    method=True,
+    analytic=True,
+    complex=False,
     samples=(
         Sample("x.nansum()", x=(2, 3)),
         Sample("torch.nansum(x, 1, keepdim=True)", x=_NAN),

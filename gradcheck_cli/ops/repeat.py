@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, Sample, Type
+from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import (
     dim_of,
     distinct,
@@ -16,6 +16,7 @@ from gradcheck_cli.ops._common import (
     shape_of,
     sizes,
 )
+from gradcheck_cli.ops.known import known
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
@@ -66,6 +67,106 @@ register(
         Sample("x.tile(2)", x=(3, 2)),
         Sample("torch.tile(x, (2, 1, 2))", x=(3,)),
         Sample("x.tile(())", x=(2,)),
+    ),
+)
+
+
+def _times_each(x: Expr, repeats: int, dim: int | None, *, output_size: int | None) -> Any:
+    if repeats < 0:
+        msg = f"repeat_interleave() repeats 0 times or more, not {repeats}"
+        raise Invalid("GC014", msg, None, "repeats")
+    x, d = _dim_to_repeat(x, dim)
+    if output_size not in (None, x.shape[d] * repeats):
+        msg = f"repeat_interleave() gives {x.shape[d] * repeats} elements, not {output_size}"
+        raise Invalid("GC014", msg, "leave output_size out", "output_size")
+    each = tuple(repeats if at == d + 1 else -1 for at in range(x.ndim + 1))
+    return x.unsqueeze(d + 1).expand(each).flatten(d, d + 1)
+
+
+def _dim_to_repeat(x: Expr, dim: int | None) -> tuple[Any, int]:
+    if dim is None:
+        return (x if x.ndim == 1 else x.flatten()), 0
+    if not x.ndim:
+        msg = "a zero-dimensional tensor has no dimension to repeat along"
+        raise Invalid("GC015", msg, "leave `dim` out", "dim")
+    return x, dim_of(dim, x.ndim)
+
+
+def _by_repeats(x: Expr, repeats: Expr, dim: int | None, *, output_size: int | None) -> Any:
+    x, d = _dim_to_repeat(x, dim)
+    if repeats.ndim > 1 or (repeats.ndim and repeats.shape[0] not in (1, x.shape[d])):
+        msg = (
+            f"repeat_interleave() needs one number of repeats, or one for each of the {x.shape[d]} "
+            f"places of dimension {d}, not a tensor of shape {repeats.shape}"
+        )
+        raise Invalid("GC015", msg, None, "repeats")
+    if repeats.elements == 1 and (x.shape[d] != 1 or not repeats.ndim):
+        repeats = repeats.expand((x.size(d),))
+    return x.index_select(d, t.repeat_interleave(repeats, output_size=output_size))
+
+
+def _places(repeats: Expr, *, output_size: int | None) -> Type:
+    if repeats.ndim != 1 or repeats.dtype.name not in ("int64", "int32"):
+        what = f"{repeats.dtype.name} of shape {repeats.shape}"
+        msg = f"the repeats of repeat_interleave() are a vector of int64 or int32, not {what}"
+        raise Invalid("GC016" if repeats.ndim == 1 else "GC015", msg, None, "repeats")
+    if output_size is None:
+        values = known(repeats)
+        if values is None:
+            msg = "without output_size the result's shape would depend on the values of repeats"
+            raise Invalid("GC011", msg, "give the sum of all repeats: output_size=7", "repeats")
+        output_size = int(np.sum(values))
+    return Type((output_size,), repeats.dtype)
+
+
+def _repeated_places(repeats: Any, output_size: int | None) -> Any:
+    if repeats.size and repeats.min() < 0:
+        msg = f"repeat_interleave() repeats 0 times or more, not {repeats.min()}"
+        raise Invalid("GC014", msg, None, "repeats")
+    if output_size not in (None, repeats.sum()):
+        msg = f"the repeats add up to {repeats.sum()}, not to the output_size of {output_size}"
+        raise Invalid("GC014", msg, None, "output_size")
+    return np.repeat(np.arange(repeats.size, dtype=repeats.dtype), repeats)
+
+
+register(
+    "repeat_interleave(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
+    doc="Each element several times in a row, of the flattened tensor or along a dimension.",
+    define=_times_each,
+    samples=(
+        Sample("x.repeat_interleave(2)", x=(2, 3)),
+        Sample("torch.repeat_interleave(x, 3, dim=-1)", x=(2, 2)),
+        Sample("x.repeat_interleave(2, 0, output_size=4)", x=(2, 3)),
+        Sample("x.repeat_interleave(repeats=2)", x=()),
+        Sample("x.repeat_interleave(0)", x=(2,)),
+        Sample("x.repeat_interleave(2, 1)", x=(2, 0)),
+    ),
+)
+register(
+    "repeat_interleave.self(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)",
+    doc="Each element as many times in a row as a tensor says.",
+    define=_by_repeats,
+    samples=(
+        Sample(
+            "x.repeat_interleave(i, 0, output_size=3)",
+            x=(3, 2),
+            i=In(value=[2, 0, 1], dtype="int64"),
+        ),
+        Sample("x.repeat_interleave(torch.tensor([1, 0, 2, 1]))", x=(2, 2)),
+        Sample("torch.repeat_interleave(x, torch.tensor([2]), dim=1)", x=(2, 3)),
+        Sample("x.repeat_interleave(torch.tensor(2))", x=()),
+    ),
+)
+register(
+    "repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None)",
+    doc="The numbers from 0, each as many times as its repeat says.",
+    infer=_places,
+    kernel=_repeated_places,
+    on=("torch",),
+    samples=(
+        Sample("torch.repeat_interleave(i, output_size=3)", i=In(value=[2, 0, 1], dtype="int64")),
+        Sample("torch.repeat_interleave(torch.tensor([1, 2]))"),
+        Sample("torch.repeat_interleave(i, output_size=0)", i=In((0,), dtype="int32")),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Systems of linear equations and the Cholesky factorization; every leading dimension is a batch."""
+"""Systems of linear equations; every leading dimension is a batch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops import factor, triangular
 from gradcheck_cli.ops._common import broadcast, register
-from gradcheck_cli.ops.linalg import refusing, require_matrix, require_square, turned
+from gradcheck_cli.ops.linalg import zero_pivot
+from gradcheck_cli.ops.matrices import refusing, require_matrix, require_square, turned
 from gradcheck_cli.ops.products import same_dtype
 from gradcheck_cli.schema import Invalid
 
@@ -93,6 +95,43 @@ register(
 )
 
 
+def _solve_ex(A: Any, B: Any, left: bool, check_errors: bool) -> tuple[Any, Any]:
+    """The solutions, NaN where a matrix is singular, and its first zero pivot."""
+    try:
+        return _solve_kernel(A, B, left), np.zeros(A.shape[:-2], np.int32)
+    except Invalid:
+        if check_errors:
+            raise
+    info = zero_pivot(A)
+    regular = info[..., None, None] == 0
+    out = _solve_kernel(np.where(regular, A, np.eye(A.shape[-1], dtype=A.dtype)), B, left)
+    regular = regular[..., 0] if _is_vector(A.shape, B.shape) else regular
+    return np.where(regular, out, out.dtype.type(np.nan)), info
+
+
+register(
+    "solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False)",
+    doc="The X of A X = B, or X A = B, and the first zero pivot of a singular A, else 0.",
+    infer=lambda A, B, left, check_errors: (
+        _solve_shape("solve_ex", A, B, left=left, vector=_is_vector(A.shape, B.shape)),
+        Type(A.shape[:-2], dtypes.int32),
+    ),
+    cubic=True,
+    kernel=_solve_ex,
+    vjp=lambda g, out, A, B, left, check_errors, output: (
+        (None, None) if output else _solve_vjp(g, out, A, B, left=left)
+    ),
+    outputs=("result", "info"),
+    on=("torch.linalg",),
+    samples=(
+        Sample("torch.linalg.solve_ex(x, y).result", x=_A, y=(3, 2)),
+        Sample("torch.linalg.solve_ex(x, y, left=False)[0]", x=_BATCH, y=(2, 4, 3)),
+        Sample("torch.linalg.solve_ex(x, y)[1]", x=_BATCH, y=(3,)),
+        Sample("torch.linalg.solve_ex(0.0 * x, y).info", x=_A, y=(3,)),
+    ),
+)
+
+
 def _solve_triangular(A: Expr, B: Expr, *, upper: bool, left: bool, unitriangular: bool) -> Type:
     require_matrix("solve_triangular", B, "B")
     return _solve_shape("solve_triangular", A, B, left=left, vector=False)
@@ -131,103 +170,5 @@ register(
             "torch.linalg.solve_triangular(x, y, upper=True, unitriangular=True)", x=_A, y=(3, 2)
         ),
         Sample("torch.linalg.solve_triangular(x, y, upper=True)", x=(0, 0), y=(0, 2)),
-    ),
-)
-
-
-def _cholesky(x: Expr, *, upper: bool) -> Type:
-    require_square("cholesky", x)
-    return Type(x.shape, x.dtype)
-
-
-_NOT_POSITIVE = "the matrix given to cholesky() is not positive definite"
-
-
-def _factor(x: Any, upper: bool) -> Any:
-    """The factor of the symmetric part, so that finite differences see PyTorch's gradient.
-
-    PyTorch reads one triangle, but its gradient is that of a symmetric matrix, spread over both.
-    """
-    symmetric = (x + np.swapaxes(x, -1, -2)) / 2
-    with refusing(_NOT_POSITIVE):
-        out = _complex_factor(symmetric) if np.iscomplexobj(x) else np.linalg.cholesky(symmetric)
-    return np.swapaxes(out, -1, -2) if upper else out
-
-
-def _prepare_cholesky(node: Expr) -> Any:
-    """The same for a large matrix, without work on what is symmetric already."""
-    if node.ndim != 2 or node.shape[0] < factor.LARGE:
-        return None
-    upper = node.attributes["upper"]
-
-    def run(x: Any) -> Any:
-        own = x.copy() if factor.is_symmetric(x) else (x + x.T) / 2
-        out, info = factor.routine("potrf", x.dtype)(own.T, overwrite_a=1)
-        if info:
-            raise factor.refused(_NOT_POSITIVE)
-        return out if upper else out.T
-
-    return run
-
-
-def _complex_factor(x: Any) -> Any:
-    """L with L L^T = x for complex symmetric x, without conjugation: the analytic continuation."""
-    np.linalg.cholesky(x.real)
-    out = np.zeros_like(x)
-    for j in range(x.shape[-1]):
-        row = out[..., j : j + 1, :j]
-        below = x[..., j:, j] - (out[..., j:, :j] @ np.swapaxes(row, -1, -2))[..., 0]
-        out[..., j:, j] = below / np.sqrt(below[..., :1])
-    return out
-
-
-def _cholesky_vjp(g: Expr, out: Expr, x: Expr, *, upper: bool) -> Any:
-    """Murray, Differentiation of the Cholesky decomposition (2016), equation 10, symmetrised."""
-    L, gL = (turned(out), turned(g)) if upper else (out, g)
-    p = turned(L) @ gL
-    middle = (p.tril() + turned(p.tril(-1))) / 2
-    inner = t.solve_triangular(turned(L), middle, upper=True)
-    return t.solve_triangular(L, inner, upper=False, left=False)
-
-
-register(
-    "cholesky(Tensor input, bool upper=False)",
-    doc="The triangular L with L L^T equal to a positive-definite matrix; upper gives L^T.",
-    infer=_cholesky,
-    cubic=True,
-    kernel=_factor,
-    prepare=_prepare_cholesky,
-    vjp=_cholesky_vjp,
-    also=("torch.linalg.cholesky",),
-    analytic=True,
-    convention="the matrix is taken as symmetric, and the gradient is symmetric",
-    samples=(
-        Sample("torch.linalg.cholesky(x)", x=_A),
-        Sample("torch.linalg.cholesky(x, upper=True)", x=_BATCH),
-        Sample("x.cholesky()", x=In((1, 1), structure="spd")),
-        Sample("torch.linalg.cholesky(x @ x.mT + torch.eye(3))", x=(2, 3, 2)),
-        Sample("x.cholesky()", x=(0, 0)),
-        Sample("x.cholesky()", x=(0, 2, 2)),
-    ),
-)
-
-
-def _cholesky_solve(B: Expr, L: Expr, *, upper: bool) -> Any:
-    require_matrix("cholesky_solve", B, "B")
-    require_square("cholesky_solve", L, "L")
-    lower, above = (turned(L), L) if upper else (L, turned(L))
-    inner = t.solve_triangular(lower, B, upper=False)
-    return t.solve_triangular(above, inner, upper=True)
-
-
-register(
-    "cholesky_solve(Tensor input, Tensor input2, bool upper=False)",
-    doc="The X of A X = B, from the Cholesky factor of A.",
-    define=_cholesky_solve,
-    convention="only the factor's triangle has a gradient",
-    samples=(
-        Sample("torch.cholesky_solve(y, x.tril())", x=_A, y=(3, 2)),
-        Sample("y.cholesky_solve(x.triu(), upper=True)", x=_BATCH, y=(3, 2)),
-        Sample("torch.cholesky_solve(y, torch.linalg.cholesky(x))", x=_A, y=(3, 1)),
     ),
 )

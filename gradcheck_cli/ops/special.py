@@ -1,4 +1,7 @@
-"""Special functions: the error function, the gamma function, and logarithms made safe."""
+"""Special functions: the error function, sinc, and logarithms made safe.
+
+Others are in `gamma.py`, `normal.py`, `bessel.py` and `polynomials.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, In, Sample, Type, t
+from gradcheck_cli.graph import Expr, In, Sample, t
 from gradcheck_cli.ops._common import (
     elementwise_floating,
     numeric,
+    one_tensor,
     register,
     special,
     typed,
     unary,
 )
 from gradcheck_cli.ops.functions import log1p, within
-from gradcheck_cli.schema import Invalid
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+_LN2 = math.log(2)
 _HALF_ROOT_PI = math.sqrt(math.pi) / 2
 
 
@@ -35,24 +39,12 @@ def _erfinv(x: Any) -> Any:
     return special.erfinv(x)
 
 
-def _lgamma(x: Any) -> Any:
-    """C and PyTorch take infinity at minus infinity."""
-    return special.gammaln(np.where(np.isneginf(x), -x, x))
-
-
-def _polygamma(x: Any, n: int) -> Any:
-    """NIST Handbook of Mathematical Functions, 25.11.12: by the Hurwitz zeta function."""
-    if n == 0:
-        return special.psi(x)
-    # math.factorial(171) is no float; the gamma function overflows to infinity.
-    return (-1) ** (n + 1) * float(special.gamma(n + 1.0)) * special.zeta(n + 1, x)
-
-
 unary(
     "erf",
     _erf,
     lambda g, out, x: g * _TWO_OVER_ROOT_PI * (-(x * x)).exp(),
     doc="Error function.",
+    complex=False,
     also=("torch.special.erf",),
 )
 unary(
@@ -60,6 +52,7 @@ unary(
     _erfc,
     lambda g, out, x: -g * _TWO_OVER_ROOT_PI * (-(x * x)).exp(),
     doc="`1 - erf(x)`, exact for large x.",
+    complex=False,
     also=("torch.special.erfc",),
 )
 unary(
@@ -70,55 +63,6 @@ unary(
     domain="unit",
     analytic=False,
     also=("torch.special.erfinv",),
-)
-unary(
-    "lgamma",
-    _lgamma,
-    lambda g, out, x: g * x.digamma(),
-    doc="Logarithm of the gamma function's absolute value.",
-    domain="positive",
-    analytic=False,
-    also=("torch.special.gammaln",),
-)
-unary(
-    "digamma",
-    lambda x: _polygamma(x, 0),
-    lambda g, out, x: g * t.polygamma(1, x),
-    doc="Derivative of lgamma.",
-    domain="positive",
-    analytic=False,
-    also=("torch.special.digamma", "torch.special.psi"),
-)
-
-
-def _polygamma_type(x: Expr, n: int) -> Type:
-    if n < 0:
-        msg = f"polygamma() wants an order n of 0 or more, not {n}"
-        raise Invalid("GC014", msg, argument="n")
-    return elementwise_floating(x)
-
-
-register(
-    "polygamma(int n, Tensor input)",
-    doc="The n-th derivative of digamma.",
-    infer=_polygamma_type,
-    kernel=typed(_polygamma, floating=True),
-    vjp=lambda g, out, x, n: g * t.polygamma(n + 1, x),
-    on=("torch",),
-    also=("torch.special.polygamma",),
-    samples=(
-        Sample("torch.polygamma(0, x)", x=In((2, 3), low=0.3, high=3)),
-        # Not the order 1: PyTorch's own has no more than 9 digits.
-        Sample("torch.polygamma(3, x)", x=In((4,), low=0.3, high=3)),
-        Sample("torch.polygamma(2, x)", x=In((), low=0.3, high=3)),
-    ),
-)
-register(
-    "polygamma.self(Tensor input, int n)",
-    doc="The n-th derivative of digamma.",
-    define=lambda x, n: t.polygamma(n, x),
-    on=("Tensor",),
-    samples=(Sample("x.polygamma(2)", x=In((4,), low=0.3, high=3)),),
 )
 
 
@@ -162,7 +106,7 @@ _log = within(np.log, 0)
 register(
     "xlogy(Tensor|Scalar input, Tensor|Scalar other)",
     doc="`x * log(y)`, 0 where x is 0.",
-    infer=elementwise_floating,
+    infer=one_tensor("xlogy", elementwise_floating),
     kernel=typed(_xlogy, floating=True),
     vjp=lambda g, out, x, y: (
         t.where(x.eq(0) & (y <= 0), 0.0, t.xlogy(g, y)),
@@ -170,6 +114,7 @@ register(
     ),
     also=("torch.special.xlogy",),
     analytic=True,
+    complex=False,
     elementwise=True,
     domain="positive",
     convention="where x is 0 and y isn't positive, 0 in x",
@@ -199,4 +144,82 @@ register(
     vjp=lambda g, out, x, y: (g * (x - y).sigmoid(), g * (y - x).sigmoid()),
     analytic=True,
     elementwise=True,
+)
+
+
+def _xlog1py(x: Any, y: Any) -> Any:
+    y = np.asarray(y, np.result_type(x, y))
+    return np.where((x == 0) & ~np.isnan(y), 0, x * _log1p(y))
+
+
+_log1p = within(log1p, -1)
+
+
+register(
+    "xlog1py(Tensor|Scalar input, Tensor|Scalar other)",
+    doc="`x * log1p(y)`, 0 where x is 0.",
+    infer=one_tensor("xlog1py", elementwise_floating),
+    kernel=typed(_xlog1py, floating=True),
+    vjp=lambda g, out, x, y: (
+        t.where(x.eq(0) & (y <= -1), 0.0, t.xlog1py(g, y)),
+        g * x / (y + 1),
+    ),
+    on=(),
+    also=("torch.special.xlog1py",),
+    analytic=True,
+    complex=False,
+    elementwise=True,
+    domain="positive",
+    convention="where x is 0 and y isn't above -1, 0 in x",
+    samples=(
+        Sample("torch.special.xlog1py(x, 2.5)", x=(3,)),
+        Sample("torch.special.xlog1py(2, x)", x=In((3,), low=-0.7, high=3)),
+        Sample(
+            "torch.special.xlog1py(n, x)",
+            n=In(value=[0, 1, 3], dtype="int64"),
+            x=In((3,), low=-0.7, high=3),
+        ),
+        Sample(
+            "torch.special.xlog1py(x, y)", x=In(value=[0.0, 0.0, 2.0]), y=In(value=[-1.0, 0.0, 3.0])
+        ),
+    ),
+)
+
+
+def _logaddexp2(x: Any, y: Any) -> Any:
+    if not np.iscomplexobj(x) and not np.iscomplexobj(y):
+        return np.logaddexp2(x, y)
+    first = np.real(x) >= np.real(y)
+    high, low = np.where(first, x, y), np.where(first, y, x)
+    return high + log1p(np.exp((low - high) * _LN2)) / _LN2
+
+
+register(
+    "logaddexp2(Tensor input, Tensor other)",
+    doc="`log2(2 ** x + 2 ** y)` without overflow.",
+    infer=numeric("logaddexp2", floating=True),
+    kernel=typed(_logaddexp2),
+    vjp=lambda g, out, x, y: (g / (1 + (y - x).exp2()), g / (1 + (x - y).exp2())),
+    analytic=True,
+    complex=False,
+    elementwise=True,
+)
+
+
+def _sinc(x: Any) -> Any:
+    scaled = np.pi * x
+    return np.where(scaled == 0, 1, np.sin(scaled) / np.where(scaled == 0, 1, scaled))
+
+
+unary(
+    "sinc",
+    _sinc,
+    lambda g, out, x: t.where(x.eq(0), 0.0, g * ((math.pi * x).cos() - out) / x),
+    doc="`sin(pi * x) / (pi * x)`, 1 at 0.",
+    also=("torch.special.sinc",),
+    samples=(
+        Sample("torch.sinc(n)", n=In((4,), dtype="int64", low=-3, high=4)),
+        # The second derivative at 0 is NaN in PyTorch.
+        Sample("torch.special.sinc(x)", x=In(value=[-2.0, 0.0, 0.3]), second=False),
+    ),
 )

@@ -110,16 +110,26 @@ def out_sizes(name: str, size: Shape, window: tuple[Shape, ...], *, ceil_mode: b
     return tuple(out)
 
 
-def require_input(name: str, x: Expr, ndim: int) -> None:
-    """Refuse an input that isn't (channels, ...) or (batch, channels, ...). Raises Invalid (GC015)."""
+SIZES = {1: "length", 2: "height, width", 3: "depth, height, width"}
+
+
+def require_input(
+    name: str, x: Expr, ndim: int, *, channels: bool = True, batch: bool = False
+) -> None:
+    """Refuse an input that isn't (channels, ...) or (batch, channels, ...). Raises Invalid (GC015).
+
+    The batch may be empty; without `channels` these too. With `batch`, the first dimension is taken for
+    it even where it isn't: only that may be empty.
+    """
     if x.ndim not in (ndim + 1, ndim + 2):
-        sizes = "length" if ndim == 1 else "height, width"
+        sizes = SIZES[ndim]
         msg = (
             f"{name}() needs an input (batch, channels, {sizes}) or (channels, {sizes}), "
             f"not one of shape {x.shape}"
         )
         raise Invalid("GC015", msg, "unsqueeze() adds a dimension of size 1", "input")
-    lacking = [size for size in x.shape[-ndim - 1 :] if not size]
-    if lacking:
-        msg = f"only the batch of {name}() may be empty, not as in shape {x.shape}"
+    positive = x.shape[1:] if batch else x.shape[-ndim - channels :]
+    if 0 in positive:
+        free = "the batch" if channels or batch else "the batch or the channels"
+        msg = f"only {free} of {name}() may be empty, not as in shape {x.shape}"
         raise Invalid("GC015", msg, argument="input")

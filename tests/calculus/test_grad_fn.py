@@ -32,14 +32,27 @@ COMPOSED = {
     "nll_loss.none": "of images and weights it ends in a view",
     "cross_entropy.none": "the same",
     **dict.fromkeys(
-        ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"),
+        [f"conv{part}{ndim}d" for part in ("", "_transpose") for ndim in (1, 2, 3)],
         "without a batch it ends in a view",
     ),
     **dict.fromkeys(
-        ("max_pool1d", "max_pool1d_with_indices", "max_unpool1d", "avg_pool1d"),
+        (
+            *("max_pool1d", "max_pool1d_with_indices", "max_unpool1d", "avg_pool1d"),
+            "adaptive_max_pool1d_with_indices",
+        ),
         "it ends in a view of what two dimensions give",
     ),
     "remainder": "PyTorch has no gradient of a number modulo a tensor",
+    **dict.fromkeys(
+        (
+            *("heaviside", "airy_ai", "spherical_bessel_j0", "bessel_j0", "bessel_j1", "bessel_y0"),
+            *("bessel_y1", "modified_bessel_k0", "modified_bessel_k1"),
+            *("scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
+            *("chebyshev_polynomial_t", "chebyshev_polynomial_u", "hermite_polynomial_h"),
+            *("hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p"),
+        ),
+        "PyTorch has no gradient of it",
+    ),
 }
 # Where PyTorch has two functions for what is one record here.
 OTHERWISE = {

@@ -305,3 +305,11 @@ def test_sizes_of_zero_are_left_to_tensors() -> None:
     x = variable("x", (0, 3))
     (gradient,) = simplify(differentiate(x.mean(), [x], t.ones(())))
     assert values(gradient, {"x": np.zeros((0, 3))}).shape == (0, 3)
+
+
+def test_the_size_of_a_product_of_a_matrix_and_a_batch_is_the_batchs() -> None:
+    x, b = variable("x", (2, 5, 3)), variable("b", (12, 3))
+    product = b @ x.mT
+    (gradient,) = simplify(differentiate(product.reshape(2, 60), [x], variable("grad", (2, 60))))
+    found = values(gradient, {"b": np.ones((12, 3)), "grad": np.ones((2, 60))})
+    np.testing.assert_array_equal(found, np.full((2, 5, 3), 12.0))

@@ -10,7 +10,6 @@ import pytest
 
 from gradcheck_cli.codes import CODES
 from gradcheck_cli.errors import ExitCode
-from gradcheck_cli.graph import TABLE
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
@@ -79,29 +78,6 @@ def test_derive_refuses(gradcheck: Command, arguments: list[str], message: str) 
     result = gradcheck("derive", *arguments)
     assert result.code == ExitCode.USAGE
     assert message in result.err
-
-
-def test_ops_lists_every_operator(gradcheck: Command) -> None:
-    result = gradcheck("ops")
-    assert result.code == ExitCode.PASSED
-    for op in TABLE.by_name.values():
-        assert f"{op.python_name}(" in result.out or f"x.{op.attribute}" in result.out
-    assert result.out.splitlines()[-1].startswith(f"{len(TABLE.by_name)} operators")
-
-
-@pytest.mark.parametrize("name", ["softmax", "torch.softmax", "Tensor.softmax", "F.softmax"])
-def test_ops_by_any_spelling(gradcheck: Command, name: str) -> None:
-    result = gradcheck("ops", name)
-    assert result.code == ExitCode.PASSED
-    assert "softmax(input, dim" in result.out
-    assert "torch.softmax, Tensor.softmax, F.softmax" in " ".join(result.out.split())
-    assert "gradient" in result.out
-
-
-def test_every_operator_has_a_page(gradcheck: Command) -> None:
-    for name in TABLE.by_name:
-        result = gradcheck("ops", name)
-        assert result.code == ExitCode.PASSED, name
 
 
 def test_explain_every_code(gradcheck: Command) -> None:

@@ -49,6 +49,7 @@ def test_no_torch_where_none_is_needed() -> None:
         ["compare", "right.yaml", OWN],
         ["validate", "right.yaml"],
         ["ops"],
+        ["ops", "layer_norm"],
         ["explain", "GC101"],
         ["derive", "right.yaml"],
         ["trace", "right.yaml"],

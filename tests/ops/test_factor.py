@@ -150,8 +150,8 @@ def test_cholesky_is_computed_once(calls: Counter[str]) -> None:
     )
     A, y = matrix("positive"), np.random.default_rng(1).standard_normal((N, 1))
     agree(expression, A=A, y=y)
-    # Forward and back, each again for its gradient, and two for that of the factor.
-    assert calls == {"potrf": 1, "trsm": 6}
+    # The solution and its gradient, and two triangular systems for that of the factor.
+    assert calls == {"potrf": 1, "potrs": 2, "trsm": 2}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_an_ill_conditioned_matrix_loses_no_more_than_its_condition() -> None:
 @pytest.mark.parametrize("upper", [False, True])
 def test_cholesky_takes_the_symmetric_part(upper: bool) -> None:
     A = matrix("positive")
-    tilted = A + np.triu(np.ones((N, N)), 1) - np.tril(np.ones((N, N)), -1)
+    tilted = A + 1e-3 * (np.triu(np.ones((N, N)), 1) - np.tril(np.ones((N, N)), -1))
     x = variable("x", (N, N))
     (found,) = Program([t.cholesky(x, upper=upper)], ["x"])(tilted)
     expected = np.linalg.cholesky(A)

@@ -95,10 +95,28 @@ def test_solve_triangular_reads_one_triangle_and_divides_by_zero_quietly() -> No
     np.testing.assert_array_equal(found, theirs.numpy())
 
 
-def test_cholesky_takes_the_symmetric_part() -> None:
-    a = np.array([[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]])
-    tilted = a + np.triu(np.ones((3, 3)), 1) - np.tril(np.ones((3, 3)), -1)
-    np.testing.assert_allclose(run(t.cholesky(A), tilted), np.linalg.cholesky(a), rtol=1e-14)
+SYMMETRIC = np.array([[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]])
+TILT = np.triu(np.ones((3, 3)), 1) - np.tril(np.ones((3, 3)), -1)
+
+
+def test_cholesky_takes_the_symmetric_part_of_what_is_nearly_symmetric() -> None:
+    tilted = SYMMETRIC + 1e-3 * TILT
+    expected = np.linalg.cholesky(SYMMETRIC)
+    np.testing.assert_allclose(run(t.cholesky(A), tilted), expected, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_of_what_is_not_symmetric_the_triangle_is_read_that_pytorch_reads(upper: bool) -> None:
+    tilted = SYMMETRIC + TILT
+    theirs = torch.tensor(tilted)
+    for node, expected in (
+        (t.cholesky(A, upper), torch.linalg.cholesky(theirs, upper=upper)),
+        (
+            t.eigvalsh(A, "U" if upper else "L"),
+            torch.linalg.eigvalsh(theirs, "U" if upper else "L"),
+        ),
+    ):
+        np.testing.assert_allclose(run(node, tilted), expected.numpy(), rtol=1e-14, atol=1e-15)
 
 
 def test_a_vector_on_the_right_is_told_from_a_matrix_by_its_shape() -> None:

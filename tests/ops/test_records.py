@@ -17,6 +17,7 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.lang.printer import to_text
 from gradcheck_cli.ops._common import DOMAINS
+from gradcheck_cli.ops.known import given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,12 +28,21 @@ SUBSCRIPTS = {"select", "slice", "index"}
 # Where PyTorch's Python binding differs from the native function that its schema describes.
 OWN_BINDING = {
     "torch.norm": "its default p='fro' is the 2-norm, whatever the dimensions",
+    "torch.nonzero": "the argument as_tuple is its Python binding's",
+    "torch.lu": "a function that chooses between two by get_infos",
     "torch.einsum": "the equation and operands are collected by *args",
-    "F.max_pool1d": "two functions in one, chosen by return_indices",
-    "F.max_pool2d": "two functions in one, chosen by return_indices",
+    **dict.fromkeys(
+        [
+            *(f"F.{kind}max_pool{ndim}d" for kind in ("", "adaptive_") for ndim in (1, 2, 3)),
+            *(f"F.fractional_max_pool{ndim}d" for ndim in (2, 3)),
+        ],
+        "two functions in one, chosen by return_indices",
+    ),
     "torch.atleast_1d": "a Python function of *tensors",
     "torch.atleast_2d": "a Python function of *tensors",
     "torch.atleast_3d": "a Python function of *tensors",
+    "torch.tril_indices": "the default of its dtype is a number that means int64",
+    "torch.triu_indices": "the default of its dtype is a number that means int64",
 }
 
 
@@ -52,6 +62,19 @@ def inputs_of(sample: Sample) -> dict[str, Expr]:
         )
         for name, spec in sample.inputs.items()
     }
+
+
+def built(sample: Sample) -> Expr:
+    """A sample's expression; where a shape depends on values, those given or the least."""
+    values = {
+        name: np.array(
+            np.full(spec.shape, spec.low or 0.0) if spec.value is None else spec.value,
+            dtypes.BY_NAME[spec.dtype].numpy,
+        )
+        for name, spec in sample.inputs.items()
+    }
+    with given(lambda: values):
+        return build(parse(Source(sample.expression)), inputs_of(sample))
 
 
 def test_docs_are_one_clause_with_a_full_stop() -> None:
@@ -148,6 +171,21 @@ def test_only_overloads_share_a_spelling() -> None:
             assert len(names) == 1, f"{spelling} means {', '.join(sorted(names))}"
 
 
+def test_no_name_is_bound_twice() -> None:
+    """Overloads differ in their arguments, else the second could never be called.
+
+    But for records that a composite of the same name chooses from, by what it is given.
+    """
+    for table in (TABLE.functions, TABLE.methods):
+        for spelling, overloads in table.items():
+            seen: dict[object, Op] = {}
+            for op in overloads:
+                arguments = tuple((p.name, p.type, p.keyword_only) for p in op.signature.parameters)
+                first = seen.setdefault(arguments, op)
+                chosen = first.is_macro and not op.is_macro
+                assert first is op or chosen, f"{spelling}: {first.name} and {op.name} are the same"
+
+
 def test_every_record_has_something_to_be_tested_on() -> None:
     bare = [op.name for op in RECORDS if not op.samples and not op.elementwise]
     assert not bare
@@ -162,7 +200,7 @@ def test_samples_use_all_their_inputs_and_reach_their_operator() -> None:
         for sample in op.samples:
             formula = parse(Source(sample.expression))
             assert set(sample.inputs) <= formula.names, f"{op.name}: {sample.expression}"
-            expression = build(formula, inputs_of(sample))
+            expression = built(sample)
             reached = reached or any(
                 node.op is op for node in topological([expression], sizes=True)
             )
@@ -177,7 +215,7 @@ def test_kinks_come_with_a_convention_and_stand_where_they_are_said_to() -> None
         if op.kink is None:
             continue
         for sample in op.samples:
-            expression = build(parse(Source(sample.expression)), inputs_of(sample))
+            expression = built(sample)
             for node in topological([expression]):
                 if node.op is op:
                     for zero in op.kink(*node.args, **node.attributes):
