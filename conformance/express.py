@@ -27,12 +27,13 @@ _INFIX = {
     "__rmod__": "{1} % {0}",
     "__rmatmul__": "{1} @ {0}",
 }
-# Signs (of singular vectors, of eigenvectors) are free: what doesn't depend on them is compared.
-_FREE_SIGN = {
-    "svd": {0: "abs()", 2: "abs()"},
-    "linalg.svd": {0: "abs()", 2: "abs()"},
-    "linalg.eigh": {1: "abs()"},
-    "linalg.eig": {1: "abs()"},
+# Signs (of singular vectors, of eigenvectors) are free, and so are singular vectors beyond the values, `k`
+# of them: what doesn't depend on them is compared.
+_FREE = {
+    "svd": {0: "[..., :{k}].abs()", 2: "[..., :{k}].abs()"},
+    "linalg.svd": {0: "[..., :{k}].abs()", 2: "[..., :{k}, :].abs()"},
+    "linalg.eigh": {1: ".abs()"},
+    "linalg.eig": {1: ".abs()"},
 }
 
 
@@ -114,6 +115,8 @@ class _Writer:
             yield f"{path}({', '.join(filter(None, (first[1:-1], inside)))})"
         if "." not in name and isinstance(sample.input, torch.Tensor):
             yield f"{first}.{name}({inside})"
+        if name == "linalg.pinv" and rest:  # of a product, which the database has for its rank
+            yield f"{path}({first} @ {rest[0]}.mT)"
         if name == "special.polygamma":
             yield f"{path}({', '.join([*rest, first])})"
         if name == "where":
@@ -131,13 +134,14 @@ def parts(entry: Entry, call: str, result: Any) -> list[str]:
     """One expression per tensor of the result, what is free in it left out, real where it is complex."""
     if isinstance(result, torch.Tensor):
         return [_real(call, result)]
-    free = _FREE_SIGN.get(entry.info.name, {})
+    free = _FREE.get(entry.info.name, {})
     found: list[str] = []
     for number, item in enumerate(result):
         if isinstance(item, torch.Tensor):
             text = f"{call}[{number}]"
-            text = f"{text}.{free[number]}" if number in free else _real(text, item)
-            found.append(text)
+            if number in free:
+                text += free[number].format(k=result[1].shape[-1])
+            found.append(_real(text, item) if number not in free else text)
         elif isinstance(item, (list, tuple)):
             found += parts(entry, f"{call}[{number}]", item)
     return found

@@ -36,6 +36,7 @@ class Row:
     name: str
     scope: str | None = None
     samples: int = 0
+    random: int = 0
     right: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ORDERS, 0))
     tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ORDERS, 0))
     reasons: Counter[str] = field(default_factory=Counter)
@@ -50,7 +51,8 @@ class Row:
         """Why something is missing, the most frequent first."""
         if self.scope:
             return self.scope
-        return "; ".join(reason for reason, _ in self.reasons.most_common(2))
+        drawn = [f"{self.random} more are random"] * bool(self.random)
+        return "; ".join([*(reason for reason, _ in self.reasons.most_common(2)), *drawn])
 
     def add(self, outcome: Outcome) -> None:
         """Count one sample."""
@@ -88,7 +90,10 @@ def row(name: str) -> Row:
     made = Row(name, scope=entry.out_of_scope())
     if made.scope is None:
         for sample in entry.samples():
-            made.add(compare(entry, sample))
+            if entry.is_random(sample):
+                made.random += 1
+            else:
+                made.add(compare(entry, sample))
     return made
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck_cli import dtypes
 from gradcheck_cli.calculus.derive import derive
+from gradcheck_cli.calculus.differentiate import tracked
 from gradcheck_cli.errors import GradcheckError, Source
 from gradcheck_cli.graph import (
     Expr,
@@ -91,6 +92,13 @@ def has_kinks(op: Op) -> bool:
     return any(case.kinks for case in islice(_cases(op), 2))
 
 
+def has_gradient(op: Op) -> bool:
+    """Whether a gradient flows through it."""
+    if op.vjp is not None or not op.is_macro:
+        return op.vjp is not None
+    return any(case.flows for case in islice(_cases(op), _MOST_SAMPLES))
+
+
 class _Case:
     """A record applied to arguments named as its signature names them."""
 
@@ -112,13 +120,14 @@ class _Case:
             self.outputs = made if op.outputs else (made,)
             self.call = _without_field(op, to_text(self.outputs[0]))
         self.definition = () if op.define is None else self._definition(made)
-        tracked = any(arg.dtype.kind in "fz" for arg in variables)
-        self.rule = dict(self._rules(names)) if op.vjp is not None and tracked else {}
+        moves = any(arg.dtype.kind in "fz" for arg in variables)
+        self.rule = dict(self._rules(names)) if op.vjp is not None and moves else {}
         self.kinks: tuple[str, ...] = ()
-        if tracked:
+        if moves:
             parts = _nodes(made) if op.is_macro else self.outputs[:1]
             self.kinks = tuple(dict.fromkeys(_equation(zero) for zero in _zeros(parts)))
         self.complex_step = _is_analytic(made) if op.is_macro else op.analytic
+        self.flows = any(part in tracked(_nodes(made), variables) for part in _parts(made))
 
     def _definition(self, made: Any) -> tuple[str, ...]:
         if not self.op.is_macro:
@@ -160,11 +169,14 @@ class _Case:
             )
 
 
+def _parts(made: Any) -> list[Expr]:
+    parts = made if isinstance(made, (tuple, list)) else (made,)
+    return [part for part in parts if isinstance(part, Expr)]
+
+
 def _nodes(made: Any) -> list[Expr]:
     """What a composite is put together from, but for its inputs."""
-    parts = made if isinstance(made, (tuple, list)) else (made,)
-    nodes = topological([part for part in parts if isinstance(part, Expr)])
-    return [node for node in nodes if node.inputs]
+    return [node for node in topological(_parts(made)) if node.inputs]
 
 
 def _is_analytic(made: Any) -> bool:

@@ -47,6 +47,8 @@ _NAMES = {
         "ConvolutionBackwardBackward0",
     ),
     # Names that differ from the function's.
+    **dict.fromkeys(("fftn.whole", "ifftn.whole"), "FftC2CBackward0"),
+    **dict.fromkeys(("real.complex", "imag"), "SelectBackward0"),
     "logsigmoid": "LogSigmoidBackward0",
     "unfold": "Im2ColBackward0",
     "fold": "Col2ImBackward0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def ops(
             entry
             for entry in _of_domains(known, domain)
             if (search is None or entry.mentions(search))
-            and (not no_gradient or not entry.has_gradient)
+            and (not no_gradient or not _has_gradient(entry))
             and (not kinks or _has_kinks(entry))
         ]
         _list(listed, len(known), as_json=as_json)
@@ -98,7 +98,7 @@ def _list(listed: Sequence[Entry], known: int, *, as_json: bool) -> None:
     from gradcheck_cli.report.terminal import Terminal
 
     if as_json:
-        _print([report.as_json(entry, kinks=_has_kinks(entry)) for entry in listed])
+        _print([_as_json(entry) for entry in listed])
     elif listed:
         report.op_list(Terminal(sys.stdout), listed, known)
     else:
@@ -111,9 +111,7 @@ def _document(found: Sequence[Entry], also: Sequence[Entry], *, as_json: bool) -
     from gradcheck_cli.report.terminal import Terminal
 
     if as_json:
-        _print(
-            [report.as_json(entry, kinks=_has_kinks(entry), forms=_forms(entry)) for entry in found]
-        )
+        _print([_as_json(entry, _forms(entry)) for entry in found])
         return
     terminal = Terminal(sys.stdout)
     for number, entry in enumerate(found):
@@ -129,11 +127,23 @@ def _has_kinks(entry: Entry) -> bool:
     return any(map(has_kinks, entry.records))
 
 
+def _has_gradient(entry: Entry) -> bool:
+    from gradcheck_cli.calculus.document import has_gradient
+
+    return any(map(has_gradient, entry.records))
+
+
 def _forms(entry: Entry) -> list[Form]:
     from gradcheck_cli.calculus.document import document, example
     from gradcheck_cli.report.operators import Form
 
     return [Form(op, document(op), example(op)) for op in entry.records]
+
+
+def _as_json(entry: Entry, forms: Sequence[Form] | None = None) -> dict[str, Any]:
+    from gradcheck_cli.report.operators import as_json
+
+    return as_json(entry, gradient=_has_gradient(entry), kinks=_has_kinks(entry), forms=forms)
 
 
 def _print(value: object) -> None:

@@ -108,11 +108,6 @@ class Entry:
         """The sentence of its first record."""
         return self.records[0].doc
 
-    @property
-    def has_gradient(self) -> bool:
-        """Whether a gradient flows through any of its forms."""
-        return any(op.vjp is not None or op.is_macro for op in self.records)
-
     def answers_to(self, name: str) -> bool:
         """Whether `name` is a way to ask for it: a full spelling or the last part of one, or its symbol."""
         last = {spelling.rpartition(".")[2] for spelling in self.spellings}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.dtypes import COMPLEX_OF, to_default_floating
-from gradcheck_cli.graph import TABLE, In, Sample, Type, call, make, t
+from gradcheck_cli.graph import TABLE, In, Sample, Type, call, infix, make, t
 from gradcheck_cli.ops._common import as_tensor, dim_of, distinct, register
 from gradcheck_cli.schema import Invalid
 
@@ -151,6 +151,12 @@ def _complete(x: Expr, d: int, n: Size | None, norm: str, direction: str) -> Exp
     return t.real(_over("ifftn", t.cat([half, rest], d), (d,), norm))  # type: ignore[no-any-return]
 
 
+def _first_half(whole: Expr, x: Expr, d: int) -> Expr:
+    """What a real tensor's transform says; the other half is its mirror image."""
+    half = infix("add", infix("floor_divide", x.size(d), 2), 1)
+    return whole[(*(slice(None) for _ in range(d)), slice(None, half))]
+
+
 def _require_real(x: Expr, name: str) -> None:
     if x.dtype.kind == "z":
         msg = f"{name}() is for real tensors, and this one is {x.dtype.name}"
@@ -166,8 +172,7 @@ def _rfftn(x: Expr, s: Any, dim: Any, norm: str | None, *, name: str) -> Expr:
     _require_real(x, name)
     dims = _last_of(x, s, dim, name)
     fitted = _fitted(x, dims, _sizes(s, dims))
-    whole = _over("fftn", fitted, dims, _norm(norm))
-    return whole.narrow(dims[-1], 0, fitted.shape[dims[-1]] // 2 + 1)  # type: ignore[no-any-return]
+    return _first_half(_over("fftn", fitted, dims, _norm(norm)), fitted, dims[-1])
 
 
 def _irfftn(x: Expr, s: Any, dim: Any, norm: str | None, *, name: str) -> Expr:
@@ -190,9 +195,7 @@ def _ihfftn(x: Expr, s: Any, dim: Any, norm: str | None, *, name: str) -> Expr:
     _require_real(x, name)
     dims = _last_of(x, s, dim, name)
     fitted = _fitted(x, dims, _sizes(s, dims))
-    last = dims[-1]
-    whole = _over("ifftn", fitted, dims, _norm(norm))
-    return whole.narrow(last, 0, fitted.shape[last] // 2 + 1)  # type: ignore[no-any-return]
+    return _first_half(_over("ifftn", fitted, dims, _norm(norm)), fitted, dims[-1])
 
 
 def _given(size: Size) -> Size | None:

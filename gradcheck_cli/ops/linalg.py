@@ -11,7 +11,6 @@ from gradcheck_cli.graph import Expr, In, Sample, Type, t
 from gradcheck_cli.ops._common import register
 from gradcheck_cli.ops.diagonal import eye
 from gradcheck_cli.ops.factor import (
-    LARGE,
     determinant,
     inverted,
     log_determinant,
@@ -19,6 +18,7 @@ from gradcheck_cli.ops.factor import (
     routine,
     sign_and_log,
 )
+from gradcheck_cli.ops.known import known
 from gradcheck_cli.ops.matrices import (
     each,
     refusing,
@@ -111,20 +111,25 @@ register(
 )
 
 
-def _eps(x: Expr) -> float:
-    return float(np.finfo(x.dtype.name).eps)
+def _is_regular(x: Expr) -> bool:
+    """Whether no matrix is known to be singular: where values aren't known, they are taken to be regular."""
+    values = known(x)
+    if values is None:
+        return True
+    limit = _NEAR_ZERO * float(np.finfo(x.dtype.numpy).eps)
+    return bool((np.abs(np.linalg.det(values)) >= limit).all())
 
 
 def _cofactors(x: Expr, det: Expr) -> Any:
     """The derivative of the determinant: det A inverse(A)^T, and where A is singular by singular values.
 
-    Each branch gets matrices on which it has a derivative of its own, also where it isn't taken. Large
-    matrices, whose determinant comes with the factors of their inverse, must be regular.
+    The textbook's form is what a person wants to read and fast, so that the other stands only where a
+    matrix is known to need it. Its branches get matrices on which each has a derivative of its own.
     """
-    if not 0 < x.shape[-1] < LARGE:
+    if _is_regular(x):
         return times(det, turned(x.inverse()))
     unit = eye(x, -1)
-    singular = det.abs() < _NEAR_ZERO * _eps(x)
+    singular = det.abs() < _NEAR_ZERO * float(np.finfo(x.dtype.numpy).eps)
     if x.ndim > 2:
         singular = singular.unsqueeze(-1).unsqueeze(-1)
     regular = times(det, turned(t.where(singular, unit, x).inverse()))

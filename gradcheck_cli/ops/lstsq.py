@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, Sample, Type, call
 from gradcheck_cli.ops._common import broadcast, register
-from gradcheck_cli.ops.matrices import mirrored, refusing, require_matrix, turned
+from gradcheck_cli.ops.matrices import iterating, mirrored, require_matrix, turned
 from gradcheck_cli.ops.pinv import PINV, of_inverse
 from gradcheck_cli.ops.products import same_dtype
 from gradcheck_cli.ops.svd import cutoff
@@ -51,7 +51,7 @@ def _infer(A: Expr, B: Expr, *, rcond: float | None, driver: str | None) -> tupl
 def _kernel(A: Any, B: Any, rcond: float | None, driver: str | None) -> tuple[Any, Any, Any, Any]:
     """The shortest solution of the least residual, by singular values."""
     driver = driver or "gelsy"
-    with refusing("the least squares of numbers with NaN or infinity in them can't be computed"):
+    with iterating("lstsq", A):
         U, S, Vh = np.linalg.svd(A, full_matrices=False)
     columns = B[..., None] if _is_vector(A, B) else B
     floor = np.asarray(cutoff(A.shape[-2:], S.max(-1, initial=0), None, rcond))

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.graph import Expr, In, Sample, Type, t
+from gradcheck_cli.graph import Expr, In, Sample, Type, make, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, register
 from gradcheck_cli.ops.gather import need_int64
 from gradcheck_cli.ops.index import writable
+from gradcheck_cli.ops.known import known
 from gradcheck_cli.schema import Invalid
 
 
@@ -141,11 +142,19 @@ register(
 )
 
 
-def _one_hot(x: Expr, *, num_classes: int) -> Type:
+def _one_hot(x: Expr, *, num_classes: int) -> Any:
+    """The one-hot vectors, as many classes as the largest index says where no number is given."""
     need_int64(x, "one_hot", int32=False)
     if num_classes == -1:
-        msg = "one_hot() needs num_classes here: counting the classes depends on the values"
-        raise Invalid("GC011", msg, "F.one_hot(t, num_classes=10)", "num_classes")
+        values = known(x)
+        if values is None or not values.size:
+            msg = "one_hot() needs num_classes here: the indices that it would count aren't known"
+            raise Invalid("GC011", msg, "F.one_hot(t, num_classes=10)", "num_classes")
+        num_classes = int(values.max()) + 1
+    return make(_ONE_HOT, (x,), {"num_classes": num_classes})
+
+
+def _one_hot_type(x: Expr, *, num_classes: int) -> Type:
     if num_classes < 0:
         msg = f"the number of classes can't be {num_classes}"
         raise Invalid("GC014", msg, argument="num_classes")
@@ -164,7 +173,17 @@ def _hot(x: Any, num_classes: int) -> Any:
 register(
     "one_hot(Tensor input, int num_classes=-1)",
     doc="Class indices as vectors of zeros with a one; int64, as in PyTorch.",
-    infer=_one_hot,
+    define=_one_hot,
+    on=("F",),
+    samples=(
+        Sample("F.one_hot(i)", i=In(value=[[2, 0], [1, 1]], dtype="int64")),
+        Sample("F.one_hot(i)[:, 0] * x", x=(2,), i=In(value=[0, 3], dtype="int64")),
+    ),
+)
+_ONE_HOT = register(
+    "one_hot.counted(Tensor input, int num_classes)",
+    doc="Class indices as vectors of zeros with a one, the number of classes given.",
+    infer=_one_hot_type,
     kernel=_hot,
     on=("F",),
     samples=(

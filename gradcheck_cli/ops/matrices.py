@@ -65,6 +65,17 @@ class refusing:  # noqa: N801 -- named like other contexts; a generator's would 
             raise refused(self._message) from None
 
 
+def iterating(name: str, x: Any) -> refusing:
+    """Context of an iteration towards singular values or eigenvalues: some LAPACKs never end it on NaN.
+
+    Raises Invalid (GC204), as PyTorch does.
+    """
+    if not np.isfinite(x).all():
+        msg = f"{name}() can't be computed of a matrix with NaN or infinity in it"
+        raise Invalid("GC204", msg, "`gradcheck trace` shows where the first of them arises")
+    return refusing(f"{name}() found no singular values or eigenvalues: no convergence")
+
+
 def turned(x: Expr) -> Any:
     """The transpose, written as people do: `.T` for a matrix, `.mT` for a batch."""
     return x.T if x.ndim == 2 else x.mT

@@ -243,6 +243,7 @@ for _name, _kernel, _vjp, _what in (
         fused=_fused_spread(root=_name == "std"),
         method=True,
         analytic=True,
+        complex=False,  # of complex numbers it is that of their absolute values, and real
         kink=None if _name == "var" else lambda x, dim, correction, keepdim: (x.var(dim),),
         convention="" if _name == "var" else "0 where all elements are equal",
         samples=_spread_samples(_name),

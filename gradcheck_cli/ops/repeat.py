@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.graph import Expr, In, Sample, Type, t
+from gradcheck_cli.graph import Expr, In, Sample, Type, make, t
 from gradcheck_cli.ops._common import (
     dim_of,
     distinct,
@@ -105,7 +105,8 @@ def _by_repeats(x: Expr, repeats: Expr, dim: int | None, *, output_size: int | N
     return x.index_select(d, t.repeat_interleave(repeats, output_size=output_size))
 
 
-def _places(repeats: Expr, *, output_size: int | None) -> Type:
+def _places(repeats: Expr, *, output_size: int | None) -> Any:
+    """The places of what is repeated, their number known: it may depend on the values of `repeats`."""
     if repeats.ndim != 1 or repeats.dtype.name not in ("int64", "int32"):
         what = f"{repeats.dtype.name} of shape {repeats.shape}"
         msg = f"the repeats of repeat_interleave() are a vector of int64 or int32, not {what}"
@@ -116,14 +117,14 @@ def _places(repeats: Expr, *, output_size: int | None) -> Type:
             msg = "without output_size the result's shape would depend on the values of repeats"
             raise Invalid("GC011", msg, "give the sum of all repeats: output_size=7", "repeats")
         output_size = int(np.sum(values))
-    return Type((output_size,), repeats.dtype)
+    return make(_COUNTED, (repeats,), {"output_size": output_size})
 
 
-def _repeated_places(repeats: Any, output_size: int | None) -> Any:
+def _repeated_places(repeats: Any, output_size: int) -> Any:
     if repeats.size and repeats.min() < 0:
         msg = f"repeat_interleave() repeats 0 times or more, not {repeats.min()}"
         raise Invalid("GC014", msg, None, "repeats")
-    if output_size not in (None, repeats.sum()):
+    if output_size != repeats.sum():
         msg = f"the repeats add up to {repeats.sum()}, not to the output_size of {output_size}"
         raise Invalid("GC014", msg, None, "output_size")
     return np.repeat(np.arange(repeats.size, dtype=repeats.dtype), repeats)
@@ -160,12 +161,21 @@ register(
 register(
     "repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None)",
     doc="The numbers from 0, each as many times as its repeat says.",
-    infer=_places,
+    define=_places,
+    on=("torch",),
+    samples=(
+        Sample("torch.repeat_interleave(torch.tensor([1, 2]))"),
+        Sample("x[torch.repeat_interleave(i)]", x=(3,), i=In(value=[2, 0, 1], dtype="int64")),
+    ),
+)
+_COUNTED = register(
+    "repeat_interleave.counted(Tensor repeats, *, int output_size)",
+    doc="The numbers from 0, each as many times as its repeat says, their number given.",
+    infer=lambda repeats, output_size: Type((output_size,), repeats.dtype),
     kernel=_repeated_places,
     on=("torch",),
     samples=(
         Sample("torch.repeat_interleave(i, output_size=3)", i=In(value=[2, 0, 1], dtype="int64")),
-        Sample("torch.repeat_interleave(torch.tensor([1, 2]))"),
         Sample("torch.repeat_interleave(i, output_size=0)", i=In((0,), dtype="int32")),
     ),
 )

@@ -11,7 +11,7 @@ from gradcheck_cli.graph import Expr, In, Sample, Type, call, t
 from gradcheck_cli.ops._common import register
 from gradcheck_cli.ops.diagonal import eye
 from gradcheck_cli.ops.matrices import (
-    refusing,
+    iterating,
     require_matrix,
     scaled_columns,
     skew,
@@ -41,7 +41,7 @@ def _svd_infer(x: Expr, *, full_matrices: bool, driver: str | None) -> tuple[Typ
 
 
 def _svd_kernel(x: Any, full_matrices: bool, driver: str | None) -> tuple[Any, Any, Any]:
-    with refusing("the singular values of a matrix with NaN or infinity in it can't be computed"):
+    with iterating("svd", x):
         return tuple(np.linalg.svd(x, full_matrices))  # type: ignore[return-value]
 
 
@@ -191,7 +191,7 @@ def tolerated(name: str, x: Expr, atol: Expr | None, rtol: Expr | None) -> tuple
 
 
 def _rank(x: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
-    with refusing("the rank of a matrix with NaN or infinity in it can't be computed"):
+    with iterating("matrix_rank", x):
         if hermitian:
             values = np.abs(np.linalg.eigvalsh(symmetrized(x)))
         else:

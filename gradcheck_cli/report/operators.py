@@ -244,7 +244,9 @@ def _entry(terminal: Terminal, label: str, text: str) -> None:
     terminal.paragraph(line, indent=4, hanging=_LABEL)
 
 
-def as_json(entry: Entry, *, kinks: bool, forms: Sequence[Form] | None = None) -> dict[str, Any]:
+def as_json(
+    entry: Entry, *, gradient: bool, kinks: bool, forms: Sequence[Form] | None = None
+) -> dict[str, Any]:
     """An operator for programs; with its forms written out where they are given."""
     found: dict[str, Any] = {
         "name": entry.name,
@@ -252,7 +254,7 @@ def as_json(entry: Entry, *, kinks: bool, forms: Sequence[Form] | None = None) -
         "doc": entry.doc,
         "spellings": list(entry.spellings),
         "signatures": [signature(op) for op in entry.records],
-        "differentiable": entry.has_gradient,
+        "differentiable": gradient,
         "has_kinks": kinks,
     }
     if forms is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradcheck_cli.graph import INPUT, TABLE, Expr, In, Op, Sample, topological,
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.torch_method import evaluate_formula
+from gradcheck_cli.ops.known import given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,13 @@ COMPOSED = {
     "remainder": "PyTorch has no gradient of a number modulo a tensor",
     **dict.fromkeys(
         (
+            *("complex", "view_as_complex", "view_as_real", "real.complex", "imag"),
+            *("conj.complex", "fftn.whole", "ifftn.whole", "linalg_eig"),
+        ),
+        "it makes or takes complex numbers, which no input and no output is",
+    ),
+    **dict.fromkeys(
+        (
             *("heaviside", "airy_ai", "spherical_bessel_j0", "bessel_j0", "bessel_j1", "bessel_y0"),
             *("bessel_y1", "modified_bessel_k0", "modified_bessel_k1"),
             *("scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
@@ -57,6 +66,7 @@ COMPOSED = {
 # Where PyTorch has two functions for what is one record here.
 OTHERWISE = {
     ("x[i]", "SelectBackward0"): "an index without dimensions",
+    ("x[m]", "IndexBackward0"): "a mask as a subscript",
     ("x.cholesky()", "CholeskyBackward0"): "the older of its two",
 }
 
@@ -91,6 +101,10 @@ def samples(op: Op) -> Iterator[Sample]:
             yield Sample(f"{spelling}({', '.join(names)})", grad=True, second=True, **drawn)
 
 
+def _arrays(leaves: dict[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: leaf.numpy(force=True) for name, leaf in leaves.items()}
+
+
 def comparable(op: Op) -> Iterator[tuple[Sample, Expr, str]]:
     """Samples that are this one operator and nothing else, with PyTorch's name for it."""
     for sample in samples(op):
@@ -100,10 +114,11 @@ def comparable(op: Op) -> Iterator[tuple[Sample, Expr, str]]:
             for t in [dtypes.BY_NAME[i.dtype]]
         }
         formula = parse(Source(sample.expression))
-        node = build(formula, scope)
+        leaves = {name: tensor(spec) for name, spec in sample.inputs.items()}
+        with given(partial(_arrays, leaves)):
+            node = build(formula, scope)
         if node.op is not op or len(calculated(node)) != 1 or not node.dtype.is_floating:
             continue
-        leaves = {name: tensor(spec) for name, spec in sample.inputs.items()}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradcheck_cli.graph import TABLE, Expr, Op, t, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.lang.printer import print_formulas
+from gradcheck_cli.ops import known
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
@@ -48,21 +50,23 @@ def test_gradients(op: Op, drawn: Callable[..., Any], strewn: Callable[..., Any]
             name: variable(name, array.shape, dtypes.BY_NAME[sample.inputs[name].dtype])
             for name, array in arrays.items()
         }
-        output = build(parse(Source(sample.expression)), scope)
-        wrt = [node for node in scope.values() if node.dtype.kind == "f"]
-        if output.dtype.kind != "f" or output.value is not None or not wrt:
-            continue
-        upstream = variable("grad", output.shape)
-        gradients = differentiate(output, wrt, upstream if output.ndim else t.ones(()))
-        before = [output, *gradients]
-        after = list(simplify(before))
-        assert list(simplify(after)) == after, sample.expression
-        for node, short in zip(before, after, strict=True):
-            assert (short.shape, short.dtype) == (node.shape, node.dtype)
-            for either in (node, short):
-                printed = print_formulas([either], None, [*scope, "grad"])
-                again = read_back(printed, {**scope, "grad": upstream})
-                assert again is either, f"{sample.expression}: {printed}"
+        with known.given(partial(dict, arrays)):
+            output = build(parse(Source(sample.expression)), scope)
+            wrt = [node for node in scope.values() if node.dtype.kind == "f"]
+            if output.dtype.kind != "f" or output.value is not None or not wrt:
+                continue
+            upstream = variable("grad", output.shape)
+            cotangent = upstream if output.ndim else t.ones(())
+            gradients = differentiate(output, wrt, cotangent) if sample.grad else ()
+            before = [output, *gradients]
+            after = list(simplify(before))
+            assert list(simplify(after)) == after, sample.expression
+            for node, short in zip(before, after, strict=True):
+                assert (short.shape, short.dtype) == (node.shape, node.dtype)
+                for either in (node, short):
+                    printed = print_formulas([either], None, [*scope, "grad"])
+                    again = read_back(printed, {**scope, "grad": upstream})
+                    assert again is either, f"{sample.expression}: {printed}"
         arrays["grad"] = drawn(type(sample.inputs[next(iter(scope))])(output.shape), seed)
         for which in (None, 0, 1, 2, 3):
             given = {n: a if which is None else strewn(a, which) for n, a in arrays.items()}

@@ -173,6 +173,25 @@ def test_calls_that_pytorch_refuses(text: str, words: str) -> None:
     assert re.search(words, caught.value.problems[0].message)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.linalg.svdvals(x)",
+        "torch.linalg.eigvalsh(x)",
+        "torch.linalg.eigvals(x).abs()",
+        "torch.linalg.pinv(x)",
+        "torch.linalg.pinv(x, hermitian=True)",
+        "torch.linalg.matrix_rank(x)",
+        "torch.linalg.lstsq(x, x).solution",
+    ],
+)
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_no_iteration_on_numbers_that_are_none(text: str, wrong: float) -> None:
+    """OpenBLAS would iterate for ever."""
+    with pytest.raises(Invalid, match="NaN or infinity"):
+        value(text, x=np.array([[1.0, wrong], [0.0, 1.0]]))
+
+
 @pytest.mark.parametrize("mode", ["complete", "r"])
 def test_qr_without_a_gradient_says_so(mode: str) -> None:
     x = variable("x", (3, 2))

@@ -89,7 +89,7 @@ def test_seeing_also() -> None:
 
 
 def test_a_listed_operator_as_json() -> None:
-    found = as_json(ENTRIES["x.T"], kinks=False)
+    found = as_json(ENTRIES["x.T"], gradient=True, kinks=False)
     assert found["spellings"] == ["Tensor.T"]
     assert found["signatures"] == ["x.T"]
     assert "forms" not in found
