@@ -470,7 +470,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     nodes = tuple([arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args])
     if op.kernel is None and op.define is not None:
         if op.complex is False:
-            _refuse_complex(op, nodes)
+            refuse_complex(op, nodes)
         return op.define(*nodes, **attrs)
     if op.scalar is not None:
         for node in nodes:
@@ -484,7 +484,7 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     if found is not None:
         return found
     if not op.takes_complex:
-        _refuse_complex(op, nodes)
+        refuse_complex(op, nodes)
     assert op.infer is not None, f"{op} has no infer"
     types = op.infer(*nodes, **attrs)
     if isinstance(types, Type):
@@ -494,7 +494,8 @@ def make(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     )
 
 
-def _refuse_complex(op: Op, nodes: Iterable[Expr | None]) -> None:
+def refuse_complex(op: Op, nodes: Iterable[Expr | None]) -> None:
+    """Raise Invalid (GC016) where a complex tensor is among the arguments of what takes none."""
     for node in nodes:
         if node is not None and node.dtype.kind == "z":
             msg = f"{op.python_name}() isn't available for complex tensors ({node.dtype.name})"
@@ -569,11 +570,12 @@ def infix(name: str, *operands: Any) -> Expr:
     return result
 
 
-def kernel_of(node: Expr) -> Callable[..., Any]:
-    """What computes a node from the arrays of its arguments."""
-    op = node.op
-    if op.complex_kernel is not None and any(arg.dtype.kind == "z" for arg in node.inputs):
-        return op.complex_kernel
+def kernel_of(op: Op, args: Iterable[Expr | None]) -> Callable[..., Any]:
+    """What computes `op` from the arrays of these arguments."""
+    if op.complex_kernel is not None:
+        for arg in args:
+            if arg is not None and arg.dtype.kind == "z":
+                return op.complex_kernel
     assert op.kernel is not None, f"{op} has no kernel"
     return op.kernel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -79,7 +80,19 @@ def _node_of(value: Any) -> Any:
         return slice(*map(_node_of, (value.start, value.stop, value.step)))
     if isinstance(value, np.ndarray):
         return leaf(*array_of(value, None))
-    return dtype_of(value) if isinstance(value, (type, np.dtype)) else value
+    if isinstance(value, (type, np.dtype)):
+        return dtype_of(value)
+    return _on_nodes(value) if isinstance(value, FunctionType) else value
+
+
+def _on_nodes(function: Callable[..., Any]) -> Callable[..., Expr]:
+    """A function of tensors, such as a distance, as one of nodes."""
+
+    def run(*nodes: Expr) -> Expr:
+        found = function(*[wrapped(realised(node)) for node in nodes])
+        return found.as_node() if isinstance(found, Holder) else found
+
+    return run
 
 
 def _subscripts(item: Any) -> Sequence[Any]:

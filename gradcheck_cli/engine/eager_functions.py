@@ -11,7 +11,7 @@ from gradcheck_cli.engine.eager_calls import Size, call
 from gradcheck_cli.engine.tensor import Tensor, tensor
 from gradcheck_cli.errors import did_you_mean
 from gradcheck_cli.graph import TABLE
-from gradcheck_cli.lang.names import CONSTANTS, MODULES
+from gradcheck_cli.lang.names import CONSTANTS, MEMORY_FORMATS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ _OWN: dict[str, Any] = {
     "get_default_dtype": eager_record.get_default_dtype,
     "set_default_dtype": eager_record.set_default_dtype,
     **CONSTANTS,
+    **{name: f"torch.{name}" for name in MEMORY_FORMATS},
     **dtypes.BY_NAME,
     **dtypes.ALIASES,
 }

@@ -21,7 +21,9 @@ from gradcheck_cli.graph import (
     Type,
     concrete,
     const,
+    kernel_of,
     make,
+    refuse_complex,
     topological,
     unshared,
 )
@@ -114,6 +116,8 @@ def apply(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     nodes = tuple([arg if arg is None or isinstance(arg, Expr) else const(arg) for arg in args])
     if op.kernel is None:
         assert op.define is not None
+        if op.complex is False:
+            refuse_complex(op, nodes)
         return realised(op.define(*nodes, **attrs))
     if op.scalar is not None:
         for node in nodes:
@@ -126,8 +130,9 @@ def apply(op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
 
 def computed(op: Op, nodes: tuple[Expr | None, ...], attrs: Mapping[str, Any]) -> Any:
     """One kernel run, its result recorded where a gradient flows."""
-    assert op.kernel is not None
     assert op.infer is not None
+    if not op.takes_complex:
+        refuse_complex(op, nodes)
     types = op.infer(*nodes, **attrs)
     plain = concrete(attrs.items()) if attrs else attrs
     values = []
@@ -141,7 +146,7 @@ def computed(op: Op, nodes: tuple[Expr | None, ...], attrs: Mapping[str, Any]) -
                 value = value.astype(np.float32)
         values.append(value)
     tracked = tracked and op.vjp is not None and recording.get()
-    result = op.kernel(*values, **plain)
+    result = kernel_of(op, nodes)(*values, **plain)
     if isinstance(types, Type):
         return _recorded(op, nodes, plain, types, 0, result, tracked)
     return op.result_tuple(
@@ -169,7 +174,7 @@ def _recorded(
         value = np.asarray(value)
     if value.dtype != NUMPY[dtype] or dtype is dtypes.bfloat16:
         value = cast(value, dtype)
-    if not tracked or dtype.kind != "f":
+    if not tracked or dtype.kind not in "fz":
         return leaf(value, dtype)
     node = unshared(Recorded, op, nodes, tuple(attrs.items()), type_, output)
     return _filled(node, value, True)

@@ -73,7 +73,7 @@ def prepared(node: Expr) -> Callable[..., Any]:
     if write is not None:
         return partial(_written, write, node.shape, node.dtype.numpy)
     attributes = concrete(node.attrs)
-    kernel = kernel_of(node)
+    kernel = kernel_of(node.op, node.inputs)
     if attributes:
         kernel = partial(kernel, **attributes)
     if node.op.outputs or (all(arg.dtype is node.dtype for arg in node.inputs) and node.inputs):

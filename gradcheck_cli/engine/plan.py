@@ -72,7 +72,7 @@ class Plan:
             else:
                 results = [(-1, slot)]
             attrs = concrete(node.attrs)
-            steps.append(_Step(kernel_of(node), args, attrs, results, _terms(node)))
+            steps.append(_Step(kernel_of(node.op, node.inputs), args, attrs, results, _terms(node)))
         self._outputs = [slots[node] for node in outputs]
         self._nodes, self._known = tuple(outputs), tuple(given)
         real = all(node.dtype.kind != "z" for node in order)

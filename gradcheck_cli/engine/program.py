@@ -198,7 +198,7 @@ def _folded(order: Sequence[Expr]) -> dict[Expr, Any]:
         ):
             args = [None if arg is None else constant[arg] for arg in node.args]
             with np.errstate(all="ignore"):
-                result = kernel_of(node)(*args, **concrete(node.attrs))
+                result = kernel_of(node.op, node.inputs)(*args, **concrete(node.attrs))
             value = result[node.output] if node.op.outputs else result
             value = np.asarray(value, node.dtype.numpy)
             value.setflags(write=False)

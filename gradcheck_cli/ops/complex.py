@@ -44,7 +44,7 @@ def joined(real: Any, imag: Any) -> Any:
 
 
 def _as_complex(g: Expr, like: Expr) -> Expr:
-    """An upstream gradient in the type of what it belongs to: where only the real part is used, it is real."""
+    """An upstream gradient in the type of what it belongs to; of a real part alone it is real."""
     g = as_tensor(g, like)
     return g if g.dtype is like.dtype else g.to(like.dtype)
 

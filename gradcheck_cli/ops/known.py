@@ -32,22 +32,36 @@ def given(values: Values) -> Iterator[None]:
         _given.reset(token)
 
 
+def _held(node: object) -> Any:
+    """The value that a node holds, as those of eager tensors do; else None."""
+    return getattr(node, "data", None)
+
+
+class _Holding:
+    """The nodes below which nothing needs to be looked at."""
+
+    def __contains__(self, node: object) -> bool:
+        return _held(node) is not None
+
+
 def known(x: Expr) -> Any:
     """The array that `x` will be, or None where that isn't known beforehand."""
-    order = topological([x])
-    names = [node.attributes["name"] for node in order if node.op is INPUT]
+    order = topological([x], given=_Holding())
+    inputs = [node for node in order if node.op is INPUT and _held(node) is None]
     values = _given.get()
-    inputs = values() if names and values is not None else {}
-    if any(name not in inputs for name in names):
+    numbers = values() if inputs and values is not None else {}
+    if any(node.attributes["name"] not in numbers for node in inputs):
         return None
     found: dict[Expr, Any] = {}
     for node in order:
         if node.value is not None:
             found[node] = node.value
+        elif _held(node) is not None:
+            found[node] = _held(node)
         elif node.op is INPUT:
-            found[node] = inputs[node.attributes["name"]]
+            found[node] = numbers[node.attributes["name"]]
         else:
             args = [None if arg is None else found[arg] for arg in node.args]
-            result = kernel_of(node)(*args, **concrete(node.attrs))
+            result = kernel_of(node.op, node.args)(*args, **concrete(node.attrs))
             found[node] = result[node.output] if node.op.outputs else result
     return found[x]

@@ -116,7 +116,7 @@ def _is_regular(x: Expr) -> bool:
     values = known(x)
     if values is None:
         return True
-    limit = _NEAR_ZERO * float(np.finfo(x.dtype.numpy).eps)
+    limit = _NEAR_ZERO * float(np.finfo(x.dtype.name).eps)
     return bool((np.abs(np.linalg.det(values)) >= limit).all())
 
 
@@ -129,7 +129,7 @@ def _cofactors(x: Expr, det: Expr) -> Any:
     if _is_regular(x):
         return times(det, turned(x.inverse()))
     unit = eye(x, -1)
-    singular = det.abs() < _NEAR_ZERO * float(np.finfo(x.dtype.numpy).eps)
+    singular = det.abs() < _NEAR_ZERO * float(np.finfo(x.dtype.name).eps)
     if x.ndim > 2:
         singular = singular.unsqueeze(-1).unsqueeze(-1)
     regular = times(det, turned(t.where(singular, unit, x).inverse()))

@@ -17,6 +17,7 @@ from gradcheck_cli.errors import GradcheckError, Source
 from gradcheck_cli.graph import variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
+from gradcheck_cli.ops.known import given
 from gradcheck_cli.ops.matrices import symmetrized
 from gradcheck_cli.schema import Invalid
 
@@ -38,8 +39,9 @@ def value(text: str, **arrays: Any) -> Any:
 def gradient(text: str, **arrays: Any) -> Any:
     """Of the sum, with respect to the first input."""
     name = next(iter(arrays))
-    node = written(f"({text}).sum()", **arrays)
-    (found,) = differentiate(node, [variable(name, arrays[name].shape)])
+    with given(lambda: arrays):
+        node = written(f"({text}).sum()", **arrays)
+        (found,) = differentiate(node, [variable(name, arrays[name].shape)])
     return Plan([found])(arrays)[0]
 
 
