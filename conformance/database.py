@@ -29,6 +29,15 @@ PUBLIC = {"_segment_reduce": "torch.segment_reduce"}
 _OPERATORS = ("__getitem__", "__radd__", "__rdiv__", "__rmatmul__", "__rmod__", "__rmul__")
 DUNDERS = frozenset([*_OPERATORS, "__rpow__", "__rsub__"])
 IN_PLACE = frozenset(["zero_"])
+# Where PyTorch itself is wrong, so that agreeing with it would be, too.
+THEIRS = {
+    "as_strided_scatter": "PyTorch gives the input the gradient of the elements that were replaced: "
+    "the database marks its gradient check as failing",
+    "nn.functional.ctc_loss": "PyTorch gives the gradient of logits behind a log_softmax, and here "
+    "log_probs are inputs of their own",
+    "masked.logaddexp": "PyTorch's second derivative is NaN where one side is masked out (0 times "
+    "infinity)",
+}
 # Documented as not to be differentiated twice, which the database doesn't say: PyTorch gives zeros.
 ONLY_ONCE = frozenset(
     f"nn.functional.linear_cross_entropy.{variant}" for variant in ("chunked", "chunked_none")
@@ -95,17 +104,13 @@ class Entry:
         )
 
     def is_random(self, sample: Any) -> bool:
-        """Whether runs differ: found out, so that nobody needs to keep a list."""
-        found = []
+        """Whether it draws random numbers: found out, so that nobody needs to keep a list."""
         with seeded():
-            for seed in range(1, 5):
-                torch.default_generator.manual_seed(seed)
-                # The database seeds some operators itself, so that they look repeatable.
-                with mock.patch("torch.manual_seed"):
-                    found.append(flat(run(self.info, sample)))
-        return not all(
-            same(first, other) for first, *rest in zip(*found, strict=True) for other in rest
-        )
+            before = torch.get_rng_state()
+            # The database seeds some operators itself, and puts the generator back.
+            with mock.patch("torch.manual_seed"), mock.patch("torch.set_rng_state"):
+                run(self.info, sample)
+            return not torch.equal(before, torch.get_rng_state())
 
 
 class seeded:  # noqa: N801 -- reads as a statement
@@ -148,10 +153,3 @@ def flat(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [leaf for item in value.values() for leaf in flat(item)]
     return [value]
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two results are equal to the last bit."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) if a.shape == b.shape else False
-    return bool(a == b)

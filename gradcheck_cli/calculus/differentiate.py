@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.graph import Expr, const, t, topological
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ def differentiate(
 
     A missing cotangent is 1, for a scalar output. A node of `wrt` that the output does not depend on, or
     that holds whole numbers or a mask, gets zeros. Reverse accumulation: Griewank and Walther, Evaluating
-    Derivatives, section 3.2.
+    Derivatives, section 3.2. Raises Invalid where a derivative is asked for that an operator doesn't have.
     """
     order = topological([output])
     depends = tracked(order, wrt)
@@ -32,6 +33,8 @@ def differentiate(
         for arg, gradient in zip(node.args, _local(node, upstream), strict=True):
             if arg is None or gradient is None or arg not in depends:
                 continue
+            if isinstance(gradient, Invalid):
+                raise gradient
             fitted = fit(gradient, arg)
             gradients[arg] = gradients[arg] + fitted if arg in gradients else fitted
     return tuple(
@@ -53,7 +56,7 @@ def tracked(order: Iterable[Expr], wrt: Iterable[Expr]) -> set[Expr]:
     return depends
 
 
-def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
+def _local(node: Expr, upstream: Expr) -> Sequence[Expr | Invalid | None]:
     assert node.op.vjp is not None
     attributes = node.attributes
     if node.op.outputs:
@@ -64,11 +67,11 @@ def _local(node: Expr, upstream: Expr) -> Sequence[Expr | None]:
     if conjugated:
         upstream = t.conj(upstream)
     found = node.op.vjp(upstream, node, *node.args, **attributes)
-    result: Sequence[Expr | None] = (
+    result: Sequence[Expr | Invalid | None] = (
         found if isinstance(found, (tuple, list)) else [found] + [None] * (len(node.args) - 1)
     )
     if conjugated:
-        return [None if gradient is None else t.conj(gradient) for gradient in result]
+        return [t.conj(gradient) if isinstance(gradient, Expr) else gradient for gradient in result]
     return result
 
 

@@ -161,7 +161,7 @@ class _Case:
                 op.outputs[number] if op.outputs else "",
                 {
                     arg.attributes["name"]: None
-                    if product is None
+                    if not isinstance(product, Expr)
                     else _text(product, named, names)
                     for arg, product in zip(self.args, products, strict=False)
                     if arg is not None and arg.value is None

@@ -52,6 +52,7 @@ _LEAVE_OUT = "leave it out: gradcheck moves the values where they are needed"
 _INSTEAD = {
     "abs_": "use x.abs()",
     "backward": "leave it out: gradcheck differentiates the expression itself",
+    "chalf": "NumPy has no complex numbers of half precision; use x.cfloat()",
     "cpu": _LEAVE_OUT,
     "cuda": _LEAVE_OUT,
     "data": "use x.detach()",

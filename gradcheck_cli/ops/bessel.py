@@ -12,6 +12,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Sample, t
 from gradcheck_cli.ops._common import elementwise_floating, register, special, typed, unary
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,12 +159,19 @@ _only_in_special(
     "`sin(x) / x`, the spherical Bessel function of order 0.",
 )
 _NOTHING = 110
+
+
+def _no_slope(g: Expr, out: Expr, x: Expr) -> Expr:
+    msg = "airy_ai() has no derivative here: PyTorch has no function for it"
+    raise Invalid("GC014", msg, "hold its argument fast: x.detach()")
+
+
 _only_in_special(
     "airy_ai",
     # Where the result is too small for a number, SciPy gives up.
     lambda x: np.where(x > _NOTHING, 0, special.airy(np.minimum(x, _NOTHING))[0]),
-    lambda g, out, x: t.full_like(x, np.nan),
-    "Airy's function Ai; its gradient is NaN, because PyTorch has no function for Ai'.",
+    _no_slope,
+    "Airy's function Ai; its gradient is refused, because PyTorch has no function for Ai'.",
 )
 for _order in (0, 1):
     register(

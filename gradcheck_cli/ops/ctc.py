@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck_cli.graph import Expr, In, Op, Sample, Type, make, t
 from gradcheck_cli.ops._common import as_tensor, register, require_floating
+from gradcheck_cli.ops.known import known
 from gradcheck_cli.ops.loss import reduced_loss
 from gradcheck_cli.schema import Invalid
 
@@ -123,10 +124,10 @@ def _vjp(
     zero_infinity: bool,
     **attributes: Any,
 ) -> tuple[Any, None, None, None]:
-    """Graves et al., equation 16: what the softmax that made the log-probabilities would receive.
+    """Graves et al., equation 15: how likely it is that an alignment is in a class at a time.
 
-    So PyTorch has it: the gradient of the logits, which a log_softmax passes on as it is. It is that of the
-    log-probabilities, plus the probabilities.
+    PyTorch adds the probabilities, which makes it the gradient of the logits (equation 16). Behind a
+    log_softmax both come out the same, because it takes away what is the same for all classes.
     """
     if attributes.get("output"):  # only in the gradient, so the gradient's is asked for
         msg = "ctc_loss() has no second derivative, in PyTorch neither"
@@ -141,8 +142,7 @@ def _vjp(
     classes = t.where(exists, labels, blank).long().expand_as(through)
     # Both ways hold the class at this time: it counts once.
     each = (through - log_probs.gather(2, classes) + losses.unsqueeze(1)).exp()
-    probs = log_probs.exp()
-    slope = probs - t.zeros_like(probs).scatter_add(2, classes, each)
+    slope = -t.zeros_like(log_probs).scatter_add(2, classes, each)
     impossible = t.eq(losses, math.inf).unsqueeze(1)
     lost = t.eq(log_probs, -math.inf) | impossible
     slope = t.where(lost, math.nan, slope)
@@ -224,6 +224,7 @@ def _ctc(
         ends, widths = (x if x.ndim else x.unsqueeze(0) for x in (ends, widths))
     if targets.ndim == 1:
         targets = targets.unsqueeze(0) if one else _in_rows(targets, widths, target_lengths)
+    _refuse_labels(log_probs, targets, widths, blank)
     options = {"blank": blank, "reduction": "none", "zero_infinity": zero_infinity}
     losses = make(_EACH, (log_probs, targets, ends, widths), options)
     if reduction == "mean":
@@ -231,6 +232,15 @@ def _ctc(
     if reduction == "none" and one:
         return losses.squeeze(0)
     return reduced_loss("ctc_loss", losses, reduction)
+
+
+def _refuse_labels(log_probs: Expr, targets: Expr, widths: Expr, blank: int) -> None:
+    """Refuse wrong labels as soon as they are known: PyTorch's memory doesn't survive them."""
+    labels, lengths = known(targets), known(widths)
+    if labels is None or lengths is None or labels.ndim != 2 or lengths.shape != labels.shape[:1]:
+        return
+    kept = np.arange(labels.shape[1]) < lengths[:, None]
+    _check_labels(labels[kept], log_probs.shape[-1], blank)
 
 
 def _in_rows(targets: Expr, widths: Expr, given: Any) -> Any:
@@ -253,8 +263,10 @@ def _in_rows(targets: Expr, widths: Expr, given: Any) -> Any:
 
 _OPTIONS = "int blank=0, str reduction='mean', bool zero_infinity=False)"
 _SHORT: dict[str, Any] = {"x": In((6, 2, 4)), "i": _LONGER, "n": _SIX, "m": _TWO, "second": False}
-# What PyTorch gives as the gradient is that of the logits, and it has no second one.
-_CONVENTION = "the gradient is that of logits that log_softmax made the log-probabilities of"
+_CONVENTION = (
+    "PyTorch gives the gradient of logits behind a log_softmax; where log_probs come from elsewhere it is "
+    "another than this one"
+)
 
 register(
     f"ctc_loss(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, {_OPTIONS}",

@@ -64,7 +64,7 @@ def _starts(sample: Any, x: Expr, d: int, kernel: int, count: int) -> Any:
     step = (x.shape[d] - kernel) / (count - 1)
     sample = sample.unsqueeze(-1)
     number = t.arange(count - 1)
-    starts = ((sample + number) * step).floor() - (sample * step).floor()
+    starts = ((sample + number) * step).trunc() - (sample * step).trunc()
     last = t.full((1, 1, 1), n - kernel, dtype=x.dtype).expand((*sample.shape[:2], 1))
     return t.cat((starts, last), -1).long()
 

@@ -122,9 +122,10 @@ def _density(a: Expr, x: Expr) -> Expr:
     return exponent.exp()  # type: ignore[no-any-return]
 
 
-def _no_derivative(a: Expr) -> Expr | None:
-    """In this argument there is no closed form, and PyTorch refuses: NaN, so that nobody takes it for 0."""
-    return t.full_like(a, math.nan) if a.dtype.is_floating and a.value is None else None
+def _no_derivative(name: str) -> Invalid:
+    """In the first argument there is no closed form, and PyTorch refuses, too."""
+    msg = f"{name}() has no derivative in its first argument, in PyTorch neither"
+    return Invalid("GC014", msg, "hold it fast: a.detach(), or `requires_grad: false` at the input")
 
 
 _SHAPE = In((2, 3), low=0.3, high=3, dtype="float64")
@@ -136,9 +137,9 @@ def _incomplete(name: str, function: str, sign: int, doc: str) -> None:
         doc=doc,
         infer=numeric(name, floating=True),
         kernel=typed(lambda a, x: getattr(special, function)(a, x)),
-        vjp=lambda g, out, a, x: (_no_derivative(a), (g if sign > 0 else -g) * _density(a, x)),
+        vjp=lambda g, out, a, x: (_no_derivative(name), (g if sign > 0 else -g) * _density(a, x)),
         also=(f"torch.special.{function}",),
-        convention="NaN in the first argument, in which there is no closed form",
+        convention="refused in the first argument, in which there is no closed form",
         broadcasts=True,
         samples=(
             Sample(f"torch.{name}(a.detach(), x)", a=_SHAPE, x=In((3,), low=0.2, high=4)),
@@ -161,10 +162,10 @@ register(
     doc="Hurwitz's zeta function, the sum of `(k + other) ** -input` over k from 0.",
     infer=one_tensor("zeta", elementwise_floating),
     kernel=typed(lambda s, q: special.zeta(s, q), floating=True),
-    vjp=lambda g, out, s, q: (_no_derivative(s), -g * s * t.zeta(s + 1, q)),
+    vjp=lambda g, out, s, q: (_no_derivative("zeta"), -g * s * t.zeta(s + 1, q)),
     on=(),
     also=("torch.special.zeta",),
-    convention="NaN in the first argument, in which there is no closed form",
+    convention="refused in the first argument, in which there is no closed form",
     broadcasts=True,
     samples=(
         Sample("torch.special.zeta(2.5, x)", x=In((2, 3), low=0.3, high=3)),

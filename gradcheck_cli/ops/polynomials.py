@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_cli.dtypes import int64
-from gradcheck_cli.graph import Expr, In, Sample, const, t
+from gradcheck_cli.graph import Expr, In, Sample, Type, const, t
 from gradcheck_cli.ops._common import elementwise_floating, one_tensor, register, special, typed
+from gradcheck_cli.ops.known import known
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_HIGHEST = 10_000
 _CONVENTION = "0 in the degree; PyTorch has no derivative"
 
 
@@ -45,6 +48,19 @@ def _samples(name: str) -> tuple[Sample, ...]:
     )
 
 
+def _bounded(name: str) -> Callable[..., Type]:
+    """infer: made to refuse degrees that would take forever, each being computed from the one before."""
+
+    def infer(x: Expr, n: Expr) -> Type:
+        degrees = known(n)
+        if degrees is not None and np.max(degrees, initial=0) > _HIGHEST:
+            msg = f"{name}() of degree {np.max(degrees)} takes too long"
+            raise Invalid("GC019", msg, f"use degrees up to {_HIGHEST}", "n")
+        return elementwise_floating(x, n)
+
+    return infer
+
+
 def _polynomial(
     name: str, function: str, slope: Callable[[Expr, Expr, Expr], Expr], doc: str
 ) -> None:
@@ -58,7 +74,7 @@ def _polynomial(
     register(
         f"{name}(Tensor|Scalar x, Tensor|Scalar n)",
         doc=doc,
-        infer=one_tensor(name, elementwise_floating),
+        infer=one_tensor(name, _bounded(name)),
         kernel=typed(kernel, floating=True),
         vjp=lambda g, out, x, n: (g * slope(out, x, _whole(n)), None),
         on=(),

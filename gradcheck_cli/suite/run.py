@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.rounding import SMALLEST_STEP, UNIT_ROUNDOFF, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
+from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare, values_of
 from gradcheck_cli.methods.engine_method import rounding_plan
@@ -25,7 +27,6 @@ from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutco
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gradcheck_cli.engine.plan import Plan
     from gradcheck_cli.spec.check import Check
 
 
@@ -57,6 +58,8 @@ def run_check(check: Check) -> CheckOutcome:
         load(applicable(case, check.methods))
         start += perf_counter() - loading  # importing PyTorch is no check's own time
         with values_of(check):
+            # Before anything runs: PyTorch has no limit, and would take all memory, or forever.
+            Plan([case.output], limit=memory_limit())
             outcome = _judged(outcome, case)
     except GradcheckError as error:
         first, *others = error.problems

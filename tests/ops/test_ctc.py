@@ -61,19 +61,19 @@ def test_where_no_alignment_is_short_enough(zero_infinity: bool) -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((3, 2, 4))
     arrays = {
-        "x": x - np.log(np.exp(x).sum(-1, keepdims=True)),
+        "x": x,
         "i": np.array([[1, 1, 2], [3, 1, 2]]),
         "n": np.array([3, 2]),
         "m": np.array([3, 1]),
     }
-    text = f"F.ctc_loss(x, i, n, m, reduction='none', zero_infinity={zero_infinity})"
+    text = f"F.ctc_loss(x.log_softmax(2), i, n, m, reduction='none', zero_infinity={zero_infinity})"
     loss, scope = built(text, **arrays)
     gradient = differentiate(loss, [scope["x"]], variable("g", (2,)))
     value, slope = Plan([loss, *gradient])({**arrays, "g": np.array([0.5, 2.0])})
     leaf = torch.tensor(arrays["x"], requires_grad=True)
     i, n, m = (torch.tensor(arrays[name]) for name in "inm")
     expected = torch.nn.functional.ctc_loss(
-        leaf, i, n, m, reduction="none", zero_infinity=zero_infinity
+        leaf.log_softmax(2), i, n, m, reduction="none", zero_infinity=zero_infinity
     )
     (theirs,) = torch.autograd.grad(expected, leaf, torch.tensor([0.5, 2.0], dtype=torch.float64))
     np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-12)
@@ -102,6 +102,21 @@ def test_values_for_which_pytorch_leaves_its_memory_are_refused(
     loss, _ = built("F.ctc_loss(x, i, n, m)", **arrays)
     with pytest.raises(Invalid, match=wrong):
         Plan([loss])(arrays)
+
+
+def test_log_probs_from_elsewhere_have_the_gradient_of_the_sum() -> None:
+    """PyTorch's is another: that of logits, which a log_softmax would have to stand behind."""
+    log_probs = np.random.default_rng(2).standard_normal((4, 1, 3))
+    arrays = {"x": log_probs, "i": np.array([[1, 2]])}
+    loss, scope = built("F.ctc_loss(x, i, (4,), (2,), reduction='sum')", **arrays)
+    (found,) = Plan(differentiate(loss, [scope["x"]]))(arrays)
+    step, expected = 1e-6, np.empty_like(log_probs)
+    for place in np.ndindex(log_probs.shape):
+        moved = np.zeros_like(log_probs)
+        moved[place] = step
+        ahead, behind = (by_enumeration((log_probs + m)[:, 0], [1, 2]) for m in (moved, -moved))
+        expected[place] = (ahead - behind) / (2 * step)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
 def test_there_is_no_second_derivative() -> None:
