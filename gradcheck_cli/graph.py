@@ -102,6 +102,8 @@ class Op:
     convention  what PyTorch, and so this rule, takes there; a clause for people
     samples     what its generated tests evaluate
     cubic       multiplies or factors matrices: n^3 operations where n^2 numbers go in
+    orthogonal  works by orthogonal transformations, which round relative to the largest element: small ones
+                come out no better than large ones
     elementwise broadcasts its arguments; tests add zero-dimensional, empty and broadcast samples
     broadcasts  the same in blocks, though its tests draw all samples themselves
     ufunc       (node) -> the NumPy ufunc that does the same on real arrays of one dtype, or None; a
@@ -139,6 +141,7 @@ class Op:
     convention: str = ""
     samples: tuple[Sample, ...] = ()
     cubic: bool = False
+    orthogonal: bool = False
     elementwise: bool = False
     broadcasts: bool = False
     ufunc: Any = None

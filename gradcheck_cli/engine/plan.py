@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
     from gradcheck_cli.engine.program import Program
 
-    Disturb = Callable[[Any, float], Any]
+    class Disturb(Protocol):
+        """What has a value off as by rounding: of so many terms, `mixed` as by orthogonal transformations."""
+
+        def __call__(self, value: Any, terms: float, mixed: bool = False) -> Any:
+            """The value, off."""
+
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +77,8 @@ class Plan:
             else:
                 results = [(-1, slot)]
             attrs = concrete(node.attrs)
-            steps.append(_Step(kernel_of(node.op, node.inputs), args, attrs, results, _terms(node)))
+            kernel = kernel_of(node.op, node.inputs)
+            steps.append(_Step(kernel, args, attrs, results, _terms(node), node.op.orthogonal))
         self._outputs = [slots[node] for node in outputs]
         self._nodes, self._known = tuple(outputs), tuple(given)
         real = all(node.dtype.kind != "z" for node in order)
@@ -94,8 +100,8 @@ class Plan:
 
         `given` are the values of the nodes that were declared given, in the same order.
 
-        `disturb(value, terms)` is applied to every kernel's result (to study rounding), and to the arguments
-        of kernels that round on the way to it, as a sum of so many terms does.
+        `disturb(value, terms, mixed)` is applied to every kernel's result (to study rounding), and to the
+        arguments of kernels that round on the way to it, as a sum of so many terms does.
         """
         if disturb is None and self._large:
             arrays = [*(inputs[name] for _, name in self._inputs), *given]
@@ -170,8 +176,8 @@ class _Step(NamedTuple):
     """One kernel call. Slot 0 stands for an argument that is left out.
 
     `results` are pairs of the kernel's output (-1: its only one) and the slot it goes to; `terms` is how
-    many numbers are summed up for an element, 0 where only the result is rounded; `releases` are the slots
-    let go afterwards.
+    many numbers are summed up for an element, 0 where only the result is rounded; `mixed` says that
+    rounding is relative to the largest element; `releases` are the slots let go afterwards.
     """
 
     kernel: Callable[..., Any]
@@ -179,18 +185,19 @@ class _Step(NamedTuple):
     attrs: dict[str, Any]
     results: list[tuple[int, int]]
     terms: float
+    mixed: bool
     releases: tuple[int, ...] = ()
 
 
 def _run(steps: Sequence[_Step], values: list[Any], disturb: Disturb | None) -> None:
-    for kernel, slots, attrs, results, terms, releases in steps:
+    for kernel, slots, attrs, results, terms, mixed, releases in steps:
         args = [values[slot] for slot in slots]
         if disturb is not None and terms:
-            args = [disturb(arg, terms) for arg in args]
+            args = [disturb(arg, terms, mixed) for arg in args]
         result = kernel(*args, **attrs)
         for output, slot in results:
             one = result if output < 0 else result[output]
-            values[slot] = one if disturb is None else disturb(one, terms)
+            values[slot] = one if disturb is None else disturb(one, terms, mixed)
         for slot in releases:
             values[slot] = None
 

@@ -51,7 +51,9 @@ def disturbance(dtype: str, seed: int, draw: int, *, opposite: bool = False) -> 
     """What `Plan` applies to values to have them off as by rounding: random factors 1 +- the unit roundoff.
 
     Stochastic arithmetic: Parker, Monte Carlo Arithmetic, 1997. `opposite` gives the same draw with all
-    signs turned, which shows where one of the two happens to be rounded away.
+    signs turned, which shows where one of the two happens to be rounded away. What orthogonal
+    transformations have `mixed` is off by parts of its largest element (Higham, Accuracy and Stability of
+    Numerical Algorithms, 2002, section 19.3: their backward error is bounded by norms).
     """
     # In float64 itself nothing smaller than its last place can be applied.
     unit = max(UNIT_ROUNDOFF[dtype], 2.0**-52)
@@ -60,16 +62,23 @@ def disturbance(dtype: str, seed: int, draw: int, *, opposite: bool = False) -> 
     sign = -1.0 if opposite else 1.0
     rng = np.random.default_rng((seed, draw))
 
-    def disturb(value: Any, terms: float) -> Any:
+    def disturb(value: Any, terms: float, mixed: bool = False) -> Any:
         array = np.asarray(value)
         if array.dtype.kind == "c":
-            return disturb(array.real, terms) + 1j * disturb(array.imag, terms)
+            return disturb(array.real, terms, mixed) + 1j * disturb(array.imag, terms, mixed)
         if array.dtype.kind != "f":
             return value
         signs = rng.integers(0, 2, array.shape, np.int8) * 2.0 - 1.0
-        return array * (1.0 + sign * max(unit, sum_unit * (terms / 2) ** 0.5) * signs)
+        relative = sign * max(unit, sum_unit * (terms / 2) ** 0.5) * signs
+        return array + relative * _largest(array) if mixed else array * (1.0 + relative)
 
     return disturb
+
+
+def _largest(array: Array) -> Any:
+    """The largest absolute element of each matrix (of a vector, of it)."""
+    axes = tuple(range(max(0, array.ndim - 2), array.ndim))
+    return np.max(np.abs(array), axis=axes, keepdims=True, initial=0.0)
 
 
 def spread(plan: Plan, inputs: Mapping[str, Array], dtype: str, seed: int = 0) -> list[Array]:

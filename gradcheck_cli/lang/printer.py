@@ -288,8 +288,12 @@ class _Printer:
     def write_size(self, node: Expr) -> str:
         return f"{self.text(node.inputs[0], _ATOM)}.shape[{node.attributes['dim']}]"
 
+    def write_real(self, node: Expr) -> str:
+        return f"{self.text(node.inputs[0], _ATOM)}.real"
+
 
 _SPECIAL = {
+    "real.complex": _Printer.write_real,
     "select": _Printer.write_select,
     "slice": _Printer.write_slice,
     "index": _Printer.write_index,

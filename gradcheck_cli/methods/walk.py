@@ -99,8 +99,10 @@ def _let(case: Case) -> dict[Expr, str]:
 
 
 def summary(array: Array, dtype: str) -> Summary:
-    """What `array`, of a type called `dtype`, is in few numbers."""
+    """What `array`, of a type called `dtype`, is in few numbers: of complex ones, their absolute values."""
     shape, elements = array.shape, array.size
+    if array.dtype.kind == "c":
+        array = np.abs(array)
     if array.dtype.kind == "b":
         count = int(np.count_nonzero(array))
         return Summary(shape, dtype, elements, _numbers(array), true=count)

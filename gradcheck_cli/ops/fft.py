@@ -83,6 +83,7 @@ def _whole(name: str, transform: Callable[..., Any], doc: str) -> None:
         on=(),
         also=(f"torch.fft.{name}",),
         complex=True,
+        orthogonal=True,
         samples=(
             Sample(f"torch.view_as_real(torch.fft.{name}(x, dim=(0, 1)))", x=(3, 4)),
             Sample(f"torch.fft.{name}(x, dim=(1,), norm='ortho').abs()", x=(3, 4)),

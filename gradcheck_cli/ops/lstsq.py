@@ -97,6 +97,7 @@ LSTSQ = register(
     infer=_infer,
     kernel=_kernel,
     cubic=True,
+    orthogonal=True,
     vjp=_vjp,
     outputs=("solution", "residuals", "rank", "singular_values"),
     on=("torch.linalg",),

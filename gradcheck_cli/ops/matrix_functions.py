@@ -72,6 +72,7 @@ register(
     infer=square("matrix_exp"),
     kernel=_exponential,
     cubic=True,
+    orthogonal=True,
     vjp=_exponential_vjp,
     also=("torch.linalg.matrix_exp",),
     analytic=True,

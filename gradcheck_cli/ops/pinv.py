@@ -75,6 +75,7 @@ PINV = register(
     doc="Moore-Penrose pseudoinverse of matrices.",
     infer=_infer,
     cubic=True,
+    orthogonal=True,
     kernel=_kernel,
     vjp=_vjp,
     on=("torch.linalg",),

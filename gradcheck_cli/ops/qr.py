@@ -77,6 +77,7 @@ QR = register(
     infer=_qr_infer,
     kernel=_qr_kernel,
     cubic=True,
+    orthogonal=True,
     vjp=_qr_vjp,
     outputs=("Q", "R"),
     on=(),
@@ -124,6 +125,7 @@ register(
     infer=_geqrf,
     kernel=_geqrf_kernel,
     cubic=True,
+    orthogonal=True,
     outputs=("a", "tau"),
     samples=(  # PyTorch has no gradient
         Sample("torch.geqrf(x).a", x=(3, 2), grad=False),

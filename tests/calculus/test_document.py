@@ -13,6 +13,8 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 
 RECORDS = list(TABLE.by_name.values())
+# Their rules refuse: there is no derivative to be written.
+REFUSED = {"airy_ai"}
 # A rule with this many characters has definitions, or can't be read at a glance anyway.
 LONG = 200
 
@@ -29,7 +31,7 @@ def test_every_record_can_be_written_out(op: Op) -> None:
     assert found is not None, "no sample of it can be taken apart"
     assert found.call
     assert bool(found.definition) == (op.define is not None)
-    if op.vjp is not None and any(sample.grad for sample in op.samples):
+    if op.vjp is not None and any(sample.grad for sample in op.samples) and op.name not in REFUSED:
         assert found.rule, "it has a derivative, but none is shown"
     if op.kink is not None:
         assert found.kinks, "it has kinks, but none is shown"

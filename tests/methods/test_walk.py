@@ -19,6 +19,7 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.case import Case, prepare
 from gradcheck_cli.methods.walk import summary, walk
+from gradcheck_cli.ops.known import given
 from gradcheck_cli.suite.collect import collect
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ EXPRESSIONS = {
 
 def evaluated(text: str, scope: dict[str, Expr], arrays: dict[str, Any]) -> Any:
     text = re.sub(r"\b(\w+)\.grad\b", r"\1__grad", text)
-    return Plan([build(parse(Source(text)), scope)])(arrays)[0]
+    with given(lambda: arrays):
+        return Plan([build(parse(Source(text)), scope)])(arrays)[0]
 
 
 def examine(case: Case, walked: Walk) -> None:
