@@ -45,6 +45,9 @@ EXPRESSIONS = {
     "table[i].softmax(-1).max(1).values": ["table=2,3", "i=4:int64"],
     "x.std(1) + x.amax(1) + torch.einsum('ij,ij->i', x, x)": ["x=3,4"],
     "x.sum(0) + x.reshape(-1)[:3]": ["x=2,3"],
+    "torch.fft.fft(x).abs().sum()": ["x=4"],
+    "(torch.complex(x, y) * torch.complex(y, x)).angle()": ["x=3", "y=3"],
+    "x[x > 0] ** 2": ["x=2,3"],
 }
 
 
@@ -72,7 +75,8 @@ def examine(case: Case, walked: Walk) -> None:
     scope = {"grad": case.upstream}
     for name, step in steps.items():
         scope[name] = variable(name, step.node.shape, step.node.dtype)
-        scope[f"{name}__grad"] = variable(f"{name}__grad", step.node.shape, dtypes.float64)
+        dtype = step.node.dtype if step.node.dtype.kind == "z" else dtypes.float64
+        scope[f"{name}__grad"] = variable(f"{name}__grad", step.node.shape, dtype)
 
     def agree(text: str, expected: Any, *, about: str) -> None:
         value = np.broadcast_to(evaluated(text, scope, arrays), expected.shape)
