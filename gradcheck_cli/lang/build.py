@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +64,8 @@ _INFIX: dict[type[ast.AST], str] = {
     ast.UAdd: "positive",
     ast.Invert: "bitwise_not",
 }
+# A function that a message begins with.
+_FUNCTION = re.compile(r"(\w+)\(\)")
 # More problems of one expression than this help nobody.
 _MOST_PROBLEMS = 20
 
@@ -322,7 +325,11 @@ class _Builder:
                 nodes.insert(0, node.func.value)
             hint = with_shapes(self.formula, hint, list(zip(nodes, args, strict=False)))
         place = blamed(self.formula, self.scope.keys(), node, op, error)
-        return self.wrong(error.code, error.message, place, hint)
+        message = error.message
+        named = _FUNCTION.match(message)
+        if op.is_macro and named is not None and named[1] != op.python_name:
+            message = f"{op.python_name}(): {message}"  # which is made of what refuses
+        return self.wrong(error.code, message, place, hint)
 
     def not_callable(self, node: ast.Call, function: Any) -> _Wrong:
         text = self.formula.text(node.func)
