@@ -168,6 +168,8 @@ class Plan:
         return function
 
 
+# The terms of what picks an element: nothing is rounded, and what was tied stays tied.
+_EXACT = -1.0
 # How stand-ins for given nodes are named; no input's name has a space.
 _GIVEN = "given "
 
@@ -192,18 +194,20 @@ class _Step(NamedTuple):
 def _run(steps: Sequence[_Step], values: list[Any], disturb: Disturb | None) -> None:
     for kernel, slots, attrs, results, terms, mixed, releases in steps:
         args = [values[slot] for slot in slots]
-        if disturb is not None and terms:
+        if disturb is not None and terms > 0:
             args = [disturb(arg, terms, mixed) for arg in args]
         result = kernel(*args, **attrs)
         for output, slot in results:
             one = result if output < 0 else result[output]
-            values[slot] = one if disturb is None else disturb(one, terms, mixed)
+            values[slot] = one if disturb is None or terms == _EXACT else disturb(one, terms, mixed)
         for slot in releases:
             values[slot] = None
 
 
 def _terms(node: Expr) -> float:
     """How many numbers an element of the result sums up, from the sizes alone: n for (m, n) @ (n, k)."""
+    if node.op.reduction in (np.maximum, np.minimum):
+        return _EXACT
     if node.op.elementwise:
         return 0.0
     sizes = sorted(arg.elements for arg in node.inputs if arg.dtype.is_floating)[-2:]

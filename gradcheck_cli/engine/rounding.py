@@ -88,7 +88,8 @@ def spread(plan: Plan, inputs: Mapping[str, Array], dtype: str, seed: int = 0) -
     independent draws, but at least the array's typical relative one, times a safety margin.
     """
     exact = [np.asarray(value, np.float64) for value in plan(inputs)]
-    largest = [np.zeros(value.shape) for value in exact]
+    # At least the result itself is rounded, also where every draw ends in 0/0: ties that no draw leaves tied.
+    largest = [np.asarray(UNIT_ROUNDOFF[dtype] * np.abs(value)) for value in exact]
     for draw in range(_DRAWS):
         moved = plan(inputs, disturbance(dtype, seed, draw))
         with np.errstate(all="ignore"):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import gradcheck_cli.ops  # noqa: F401 -- fills the table
+from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.rounding import UNIT_ROUNDOFF, disturbance, spread, written_out
 from gradcheck_cli.graph import t, topological, variable
+from gradcheck_cli.ops.fft import fourier
 
 U = UNIT_ROUNDOFF["float32"]
 
@@ -81,3 +83,26 @@ def test_exact_results_cost_nothing() -> None:
     x = variable("x", (4,))
     (measured,) = spread(Plan([x * 0.0]), {"x": np.ones(4)}, "float32")
     assert not measured.any()
+
+
+@pytest.mark.parametrize("name", ["matrix_norm", "norm"])
+def test_ties_that_a_rule_looks_for_survive(name: str) -> None:
+    """A mask such as `x == max` must not come out empty only because the maximum was rounded again."""
+    x = variable("x", (4, 3))
+    value = t.matrix_norm(x, 2) if name == "matrix_norm" else x.norm(float("inf"))
+    (gradient,) = differentiate(value, [x])
+    values = np.random.default_rng(1).standard_normal((4, 3))
+    plan = Plan([gradient])
+    (measured,) = spread(plan, {"x": values}, "float32")
+    (exact,) = plan({"x": values})
+    assert (measured >= U * np.abs(exact)).all()
+
+
+def test_orthogonal_transformations_leave_small_elements_no_better_than_large_ones() -> None:
+    x = variable("x", (64,))
+    values = np.sin(np.arange(64.0)) + 1e-3 * np.cos(7 * np.arange(64.0))
+    node = t.abs(fourier("fft", x))
+    (measured,) = spread(Plan([node]), {"x": values}, "float32")
+    single = np.abs(np.fft.fft(values.astype(np.float32)))
+    exact = np.abs(np.fft.fft(values.astype(np.float32).astype(np.float64)))
+    assert (np.abs(single - exact) <= measured).all()
