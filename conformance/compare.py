@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from conformance.database import flat, run
-from conformance.express import Inexpressible, parts, spellings
-from gradcheck_cli import dtypes
+from conformance.express import Inexpressible, array_of, parts, spellings
 from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.engine.rounding import spread
@@ -71,11 +70,7 @@ def _nothing(text: str, reason: str) -> Outcome:
 
 def _compare(entry: Entry, expressed: Expressed, reference: Any) -> Outcome:
     outcome = Outcome(expressed.text, has_first=False, has_second=False)
-    arrays = {name: _array(tensor) for name, tensor in expressed.tensors.items()}
-    scope = {
-        name: variable(name, tensor.shape, dtypes.BY_NAME[str(tensor.dtype)[len("torch.") :]])
-        for name, tensor in expressed.tensors.items()
-    }
+    arrays, scope = expressed.arrays, expressed.scope
     # PyTorch refuses gradients of some, such as the weight of nll_loss: the database knows which.
     asked = [
         name
@@ -142,14 +137,14 @@ class _Part:
         if expected.is_complex():
             expected = torch.stack([expected.real, expected.imag])
         if whole:
-            said = _differ(_array(theirs), _array(expected), RTOL["value"])
+            said = _differ(array_of(theirs), array_of(expected), RTOL["value"])
             assert said is None, f"the text means something else: {said}"
         return self._all(plan, self.arrays, ["value"], [theirs], "value")
 
     def first(self) -> str | None:
         """The vector-Jacobian product with a random cotangent."""
         drawn = torch.tensor(self.rng.standard_normal(self.node.shape)).to(self.reference.dtype)
-        self.values = {**self.arrays, "grad": _array(drawn)}
+        self.values = {**self.arrays, "grad": array_of(drawn)}
         targets = [self.scope[name] for name in self.wrt]
         self.cotangent = variable("grad", self.node.shape, self.node.dtype)
         self.gradients = differentiate(self.node, targets, self.cotangent)
@@ -201,7 +196,7 @@ class _Part:
         order: str,
     ) -> str | None:
         """What is wrong first: nearly all is right to `RTOL`, else rounding is measured and allowed for."""
-        found, theirs = plan(values), [_array(tensor) for tensor in expected]
+        found, theirs = plan(values), [array_of(tensor) for tensor in expected]
         wrong = [
             _differ(a, b, RTOL[order], name)
             for name, a, b in zip(names, found, theirs, strict=True)
@@ -220,12 +215,6 @@ class _Part:
 def _largest(array: Any) -> float:
     numbers = np.abs(array[np.isfinite(array)])
     return float(numbers.max(initial=0.0))
-
-
-def _array(tensor: torch.Tensor) -> Any:
-    """A tensor as NumPy's; bfloat16, which NumPy lacks, is held in float32."""
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy(force=True)
 
 
 def _torch_gradient(

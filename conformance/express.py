@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from conformance.database import PUBLIC
+from gradcheck_cli import dtypes
+from gradcheck_cli.graph import variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conformance.database import Entry
+    from gradcheck_cli.graph import Expr
 
 NAMES = ("x", "y", "z")
 # The database gives these two their weight as the input.
@@ -47,6 +51,25 @@ class Expressed:
 
     text: str
     tensors: dict[str, torch.Tensor]
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The inputs' numbers, as gradcheck takes them."""
+        return {name: array_of(tensor) for name, tensor in self.tensors.items()}
+
+    @cached_property
+    def scope(self) -> dict[str, Expr]:
+        """The inputs as nodes."""
+        return {
+            name: variable(name, tensor.shape, dtypes.BY_NAME[str(tensor.dtype)[len("torch.") :]])
+            for name, tensor in self.tensors.items()
+        }
+
+
+def array_of(tensor: torch.Tensor) -> Any:
+    """A tensor as NumPy's; bfloat16, which NumPy lacks, is held in float32."""
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy(force=True)
 
 
 @dataclass

@@ -16,7 +16,6 @@ from conformance.express import Expressed, Inexpressible, spellings
 from gradcheck_cli import dtypes
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.errors import GradcheckError, Source
-from gradcheck_cli.graph import variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.torch_method import evaluate_formula
@@ -83,15 +82,10 @@ def _of_call(name: str, expressed: Expressed) -> Refusal | None:
 
 
 def _our_words(expressed: Expressed) -> tuple[str | None, str | None]:
-    arrays = {name: tensor.numpy(force=True) for name, tensor in expressed.tensors.items()}
-    scope = {
-        name: variable(name, tensor.shape, dtypes.BY_NAME[str(tensor.dtype)[len("torch.") :]])
-        for name, tensor in expressed.tensors.items()
-    }
     try:
-        with given(lambda: arrays):
-            node = build(parse(Source(expressed.text)), scope)
-            Plan([node])(arrays)
+        with given(lambda: expressed.arrays):
+            node = build(parse(Source(expressed.text)), expressed.scope)
+            Plan([node])(expressed.arrays)
     except GradcheckError as error:
         return error.problems[0].message, error.problems[0].hint
     except Invalid as error:
