@@ -78,14 +78,6 @@ class Case:
             arrays[UPSTREAM] = cotangent(self.check, self.output.shape)
         return arrays
 
-    def evaluate(self, text: str) -> Array | None:
-        """The value of a manual formula given as text; None where it doesn't parse or fit."""
-        try:
-            node = build(parse(Source(text)), {**self.scope, UPSTREAM: self.upstream})
-        except GradcheckError:
-            return None
-        return Plan([node])(self.arrays)[0]
-
 
 def values_of(check: Check) -> AbstractContextManager[None]:
     """Within it, shapes that depend on values are known: the check's inputs are drawn where one does."""

@@ -20,7 +20,6 @@ from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.schema import Invalid
 from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.verdict.compare import Allowances, compare
-from gradcheck_cli.verdict.diagnose import Suspect, diagnose
 from gradcheck_cli.verdict.judge import Verdict, judge
 from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutcome, Status
 
@@ -256,6 +255,8 @@ def _explain(
     allowances: Allowances,
 ) -> Diagnosis:
     """The diagnosis of one outlier."""
+    from gradcheck_cli.verdict.diagnosis import Suspect, diagnose  # only a failure needs it
+
     outcome = verdict.outcome
     estimates = {
         r.method: r.estimates[outcome.input] for r in results if outcome.input in r.estimates
@@ -275,10 +276,9 @@ def _explain(
             gradient=estimates[method].gradient,
             reference=reference.gradient,
             right=right,
-            sizes=_sizes(case, outcome),
-            text=None if formula is None else formula.source.text,
+            case=case,
+            formula=formula,
             where=None if formula is None else _place(formula.source),
-            evaluate=case.evaluate,
         )
     )
 
@@ -286,19 +286,6 @@ def _explain(
 def _place(source: Any) -> Where:
     where: Where = source.where(0, len(source.text))
     return where
-
-
-def _sizes(case: Case, outcome: GradientOutcome) -> Mapping[str, int]:
-    """The sizes that a forgotten factor could be, those of the gradient's own input first."""
-    sizes: dict[str, int] = {}
-    names = [outcome.input, *(name for name in case.variables if name != outcome.input)]
-    for name in names:
-        variable = case.variables[name]
-        for dim, size in enumerate(variable.shape):
-            sizes.setdefault(f"{name}.shape[{dim}]", size)
-        if variable.ndim > 1:
-            sizes.setdefault(f"{name}.numel()", variable.elements)
-    return sizes
 
 
 def _expected(outcome: CheckOutcome, check: Check) -> CheckOutcome:

@@ -60,7 +60,12 @@ class GradientOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What kind of mistake it is (GC1xx) or what limits the evidence (GC2xx, GC3xx), and the repair."""
+    """What kind of mistake it is (GC1xx) or what limits the evidence (GC2xx, GC3xx), and the repair.
+
+    `fix` is a formula that was evaluated and passes. `also` are other explanations that fit, `difference`
+    is the right gradient minus the person's formula, as text, where that is short. `operator` is the one
+    that is to blame where no formula is.
+    """
 
     code: str
     message: str
@@ -68,6 +73,9 @@ class Diagnosis:
     method: str | None = None
     fix: str | None = None
     where: Where | None = None
+    also: tuple[Diagnosis, ...] = ()
+    difference: str | None = None
+    operator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

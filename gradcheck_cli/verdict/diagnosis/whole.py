@@ -1,77 +1,53 @@
-"""What kind of mistake a wrong formula holds: the first hypothesis that fits and survives re-evaluation."""
+"""Mistakes of the whole formula: no numbers, no gradient, its sign, a transposition, a constant factor."""
 
 from __future__ import annotations
 
 import ast
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.verdict.outcome import Diagnosis
+from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from gradcheck_cli.errors import Where
+    from collections.abc import Iterable, Iterator, Mapping
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """A gradient found wrong, and what is needed to explain it.
-
-    `right(array)` tells whether an array passes as this gradient. `text` is the formula where there is one,
-    `evaluate` its evaluation after a repair; `sizes` names the numbers that a factor could be (`x.numel()`).
-    """
-
-    input: str
-    method: str
-    gradient: Array
-    reference: Array
-    right: Callable[[Array], bool]
-    sizes: Mapping[str, int]
-    text: str | None = None
-    where: Where | None = None
-    evaluate: Callable[[str], Array | None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Hypothesis:
-    """An explanation, the gradient that would be right if it holds, and candidates for the formula."""
-
-    code: str
-    message: str
-    repaired: Array
-    fixes: tuple[str, ...] = ()
-
-
-def diagnose(suspect: Suspect) -> Diagnosis:
-    """The simplest explanation whose repair passes, or GC199."""
+def propose(suspect: Suspect) -> Iterator[Finding]:
+    """What could have gone wrong with all of it, the simplest first."""
     found = _obvious(suspect)
     if found is not None:
-        return _diagnosis(suspect, *found)
-    for hypothesis in _hypotheses(suspect):
-        if suspect.right(hypothesis.repaired):
-            fix = next((text for text in hypothesis.fixes if _survives(suspect, text)), None)
-            return _diagnosis(suspect, hypothesis.code, hypothesis.message, fix)
-    message = (
-        f"the {suspect.method} gradient of `{suspect.input}` is wrong; the cause is not recognised"
-    )
-    return _diagnosis(suspect, "GC199", message)
+        yield Finding(*found)
+        return
+    wrong = suspect.gradient
+    text = None if suspect.edits is None else suspect.edits.text
+    whole = None if text is None else _parenthesised(text)
+    if suspect.right(-wrong):
+        yield _finding(suspect, "GC102", "the sign is flipped", [f"-{whole}"])
+    if wrong.ndim > 1 and wrong.shape[-1] == wrong.shape[-2]:
+        turned = np.swapaxes(wrong, -1, -2)
+        if suspect.right(turned):
+            message = "the gradient is transposed"
+            yield _finding(suspect, "GC103", message, [f"{whole}.T", f"{whole}.mT"])
+    if text is not None:
+        for message, repaired in turned_products(text):
+            if suspect.survives(repaired):
+                yield Finding("GC103", message, repaired)
+    factor = _factor(wrong, suspect.reference)
+    if factor is not None and suspect.right(wrong * factor):
+        sizes = {} if suspect.case is None else suspect.sizes
+        named, fixes = _named(factor, sizes, whole)
+        yield _finding(suspect, "GC101", f"off by a constant factor: multiply by {named}", fixes)
 
 
-def _diagnosis(suspect: Suspect, code: str, message: str, fix: str | None = None) -> Diagnosis:
-    return Diagnosis(code, message, suspect.input, suspect.method, fix, suspect.where)
-
-
-def _survives(suspect: Suspect, fix: str) -> bool:
-    """Whether the repaired formula, evaluated from its text, passes."""
-    value = suspect.evaluate(fix) if suspect.evaluate else None
-    return value is not None and value.shape == suspect.reference.shape and suspect.right(value)
+def _finding(suspect: Suspect, code: str, message: str, fixes: Iterable[str]) -> Finding:
+    """With the first repair that survives, where there is a formula to repair."""
+    fixes = () if suspect.edits is None else fixes
+    return Finding(code, message, next((fix for fix in fixes if suspect.survives(fix)), None))
 
 
 def _obvious(suspect: Suspect) -> tuple[str, str] | None:
@@ -88,31 +64,6 @@ def _obvious(suspect: Suspect) -> tuple[str, str] | None:
     if not wrong.any() and bool(np.nan_to_num(reference).any()):
         return "GC112", "zero everywhere: no gradient flows"
     return None
-
-
-def _hypotheses(suspect: Suspect) -> Iterator[_Hypothesis]:
-    """What could have gone wrong, the simplest first."""
-    wrong = suspect.gradient
-    text = None if suspect.text is None else " ".join(suspect.text.split())
-    whole = None if text is None else _parenthesised(text)
-    yield _Hypothesis(
-        "GC102", "the sign is flipped", -wrong, () if whole is None else (f"-{whole}",)
-    )
-    if wrong.ndim > 1 and wrong.shape[-1] == wrong.shape[-2]:
-        turned = () if whole is None else (f"{whole}.T", f"{whole}.mT")
-        message = "the gradient is transposed"
-        yield _Hypothesis("GC103", message, np.swapaxes(wrong, -1, -2), turned)
-    if text is not None and suspect.evaluate is not None:
-        for message, repaired in turned_products(text):
-            value = suspect.evaluate(repaired)
-            if value is not None and value.shape == wrong.shape:
-                yield _Hypothesis("GC103", message, value, (repaired,))
-    factor = _factor(wrong, suspect.reference)
-    if factor is not None:
-        named, fixes = _named(factor, suspect.sizes, whole)
-        yield _Hypothesis(
-            "GC101", f"off by a constant factor: multiply by {named}", wrong * factor, fixes
-        )
 
 
 _MAX_PRODUCTS = 16
