@@ -233,18 +233,59 @@ _RECORDS = (
         "X.inverse().T",
     ),
     Code(
+        "GC105",
+        "a term is missing or extra",
+        "The formula is right but for one term of a sum: a penalty of the loss, the second place where the "
+        "input occurs, the 1 of `1 - y**2`; or weight decay that the loss does not contain.",
+        "x * (1 - tanh(x)**2)  # for (x * tanh(x)).sum()",
+        "tanh(x) + x * (1 - tanh(x)**2)",
+    ),
+    Code(
+        "GC106",
+        "a factor is missing or extra",
+        "The ratio to the right gradient is a part of the formula or of the expression, mostly the inner "
+        "derivative that the chain rule asks for, or the upstream gradient `grad`.",
+        "grad * cos(x**2)  # for sin(x**2)",
+        "grad * cos(x**2) * 2 * x",
+    ),
+    Code(
+        "GC107",
+        "something treated as a constant that depends on the input",
+        "The formula is the gradient of the expression with a part of it detached: a mean, a norm, the "
+        "normaliser of a softmax or of a weighted mean.",
+        "grad / x.norm()  # for x / x.norm()",
+        "grad / x.norm() - x * (grad * x).sum() / x.norm()**3",
+    ),
+    Code(
+        "GC108",
+        "wrong only in a region",
+        "The wrong elements are those for which something holds: below a kink, beyond a bound, where a mask "
+        "is off, in the last row. A mask, a bound or a branch is missing, or the wrong way round.",
+        "grad  # for relu(x)",
+        "grad * (x > 0)",
+    ),
+    Code(
         "GC110",
         "NaN or infinity where the gradient is finite",
-        "A formula that is right on paper overflows or divides zero by zero. With `torch` or `engine` named, "
-        "it is the expression's own chain rule that does: `where` doesn't protect the branch not taken.",
+        "A formula that is right on paper overflows or divides zero by zero; the part in which that begins "
+        "is named. With `torch` or `engine` named, it is the expression's own chain rule that does: `where` "
+        "doesn't protect the branch not taken.",
         "exp(x) / (1 + exp(x))  # of 1000",
         "sigmoid(x)",
     ),
     Code(
+        "GC111",
+        "nearly right",
+        "Every element has a small relative error: a number is rounded, a result was converted to a lower "
+        "precision, or an epsilon is forgotten, another one, or on the other side of the root.",
+        "3.1416 * cos(3.1416 * x)  # for sin(math.pi * x).sum()",
+        "math.pi * cos(math.pi * x)",
+    ),
+    Code(
         "GC112",
         "zero: no gradient flows",
-        "Every element is zero although the expression depends on this input: a detached path, or a "
-        "constant taken for the whole.",
+        "Every element is zero although the expression depends on this input: a detached path, a function "
+        "without a slope such as `floor`, or a constant taken for the whole.",
         "torch.zeros_like(teacher)",
         "2 * (teacher - student)",
     ),
@@ -263,7 +304,16 @@ _RECORDS = (
         "GC202",
         "numeric noise above the error looked for",
         "Finite differences can't resolve this gradient: the function's rounding noise is too large, or "
-        "it has no derivative there: a jump, an infinite slope, or the edge of its domain.",
+        "no slope shows at any step.",
+    ),
+    Code(
+        "GC203",
+        "jump at the sampled point",
+        "The function is not continuous there, so it has no derivative and differences have nothing to "
+        "say. Methods that agree on a convention, such as 0 for `floor`, still pass. "
+        "`avoid: {near: [0]}` keeps samples off a jump.",
+        "x.floor()  # at x = 1",
+        "x.floor()  # at x = 1.5",
     ),
     Code(
         "GC204",
@@ -280,6 +330,63 @@ _RECORDS = (
         "forward values differ",
         "PyTorch and gradcheck's kernels compute different values for the expression itself, so their "
         "gradients are those of two functions.",
+    ),
+    Code(
+        "GC207",
+        "edge of the domain, or an infinite derivative",
+        "The function ends at the sampled point, as sqrt does at 0: its derivative is that from inside, "
+        "where that is finite. An infinite derivative is said to be one, and passes where the methods "
+        "agree on it.",
+        "x.sqrt()  # at x = 0",
+        "(x + 1e-12).sqrt()",
+    ),
+    Code(
+        "GC211",
+        "inputs on one side of a kink",
+        "Every sample is on the same side of a `relu`, `abs`, `clamp` or comparison, so the formula's mask "
+        "is all true or all false, and one without it passes. A warning: the verdict stands. "
+        "`gradcheck audit` finds more blind spots, and inputs without them.",
+        "x: {shape: [3, 4], sample: uniform}  # for relu(x)",
+        "x: {shape: [3, 4], sample: normal}",
+    ),
+    Code(
+        "GC212",
+        "all elements of an input are equal",
+        "Where every element is 1 a forgotten factor makes no difference, where it is 0 a forgotten term, "
+        "and where all are equal a permutation. A warning: the verdict stands.",
+        "gamma: {shape: [8], sample: ones}",
+        "gamma: {shape: [8], sample: normal}",
+    ),
+    Code(
+        "GC213",
+        "a size hides another",
+        "Over a size of 1 a mean is a sum, and where two sizes of a tensor are equal, dividing by one of "
+        "them is as right as by the other. A warning: the verdict stands.",
+        "x: {shape: [4, 4]}  # for x / x.shape[0]",
+        "x: {shape: [4, 5]}",
+    ),
+    Code(
+        "GC214",
+        "a symmetric matrix hides a transpose",
+        "The gradient of a product or an inverse holds transposed factors. Of a symmetric matrix the "
+        "transpose is the matrix, and one that is forgotten isn't seen. A warning: the verdict stands.",
+        "X: {shape: [4, 4], sample: spd}  # for X.inverse()",
+        "X: {shape: [4, 4], sample: lower_triangular}",
+    ),
+    Code(
+        "GC215",
+        "a cotangent of ones",
+        "With a cotangent of ones only the sum of the outputs is differentiated: a formula that leaves "
+        "`grad` out passes. A warning: the verdict stands.",
+        "cotangent: ones",
+        "cotangent: random",
+    ),
+    Code(
+        "GC301",
+        "results differ from run to run",
+        "PyTorch gave other bits when it was run again: atomic additions, on a GPU above all, sum in any "
+        "order. What the runs differ by enters the allowance. "
+        "`torch.use_deterministic_algorithms(True)` names the operator.",
     ),
     Code(
         "GC302",
@@ -302,6 +409,15 @@ _RECORDS = (
         "file not written",
         "The path of a report or of a new spec can't be written: its folder is missing or read-only, or "
         "it is a folder itself. It is tried before the checks run.",
+    ),
+    Code(
+        "GC306",
+        "the dtype is not enough",
+        "PyTorch's result in this dtype is off by more than rounding explains, or not finite, and in "
+        "float64 it is right: a kernel loses more than its operation has to, or an intermediate result "
+        "is beyond what the dtype holds. No formula is wrong, so the check is inconclusive.",
+        "(x * x).mean()  # in float16, at x = 300: 90000 is beyond 65504",
+        "((x / 300) ** 2).mean() * 300.0**2",
     ),
 )
 

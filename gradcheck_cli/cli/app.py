@@ -6,6 +6,7 @@ import typer
 
 import gradcheck_cli
 from gradcheck_cli.cli import (
+    audit,
     compare,
     derive,
     doctor,
@@ -21,7 +22,7 @@ _HELP = (
     "Is this gradient right? Checks a gradient five independent ways and says which one is wrong."
 )
 # In the order in which the help lists them.
-_COMMANDS = (compare, derive, trace, validate, init, ops, explain, schema, doctor)
+_COMMANDS = (compare, audit, derive, trace, validate, init, ops, explain, schema, doctor)
 
 
 def _version(value: bool) -> None:

@@ -66,7 +66,7 @@ def test_help_names_commands_and_exit_codes(gradcheck: Command, option: str) -> 
         (["compare", "x", "--rtol", "nan"], "--rtol is nan", "1e-5"),
         (["compare", "x", "--atol", "-1"], "--atol is -1.0", "1e-5"),
         (["compare", "x", "-q", "-v"], "contradict", "one of them"),
-        (["explain", "GC2O4"], "no code `GC2O4`", "did you mean `GC204`?"),
+        (["explain", "GC2O6"], "no code `GC2O6`", "did you mean `GC206`?"),
         (["ops", "softmx"], "no operator `softmx`", "did you mean `softmax`?"),
     ],
 )
