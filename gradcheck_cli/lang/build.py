@@ -112,6 +112,13 @@ def calls(formula: Formula, scope: Mapping[str, Expr]) -> list[Call]:
     return builder.calls
 
 
+def values(formula: Formula, scope: Mapping[str, Expr]) -> dict[ast.AST, Any]:
+    """What each part of a valid expression stands for: a node of its graph, a number, a tuple, a function."""
+    recorder = _Recorder(formula, scope)
+    recorder.visit(formula.tree)
+    return recorder.values
+
+
 def _position(problem: Problem) -> tuple[int, int]:
     where = problem.where
     return (where.line or 0, where.column or 0) if where else (0, 0)
@@ -417,6 +424,18 @@ class _Builder:
             elif op is ast.BitXor and error.code == "GC016":
                 hint = "a power is written `x ** 2`"
             return self.wrong(error.code, error.message, place(), hint)
+
+
+class _Recorder(_Builder):
+    """A builder that keeps what it visits."""
+
+    def __init__(self, formula: Formula, scope: Mapping[str, Expr]) -> None:
+        super().__init__(formula, scope)
+        self.values: dict[ast.AST, Any] = {}
+
+    def visit(self, node: ast.AST) -> Any:
+        value = self.values[node] = super().visit(node)
+        return value
 
 
 _VISIT: dict[type[ast.AST], Callable[[_Builder, Any], Any]] = {

@@ -84,12 +84,13 @@ def values_of(check: Check) -> AbstractContextManager[None]:
     return given(lambda: sample(check))
 
 
-def prepare(check: Check) -> Case:
+def prepare(check: Check, arrays: Mapping[str, Array] | None = None) -> Case:
     """Parse and build everything that a check holds; nothing is computed yet but what shapes depend on.
 
-    Raises GradcheckError with all problems of the check's expressions.
+    `arrays` are the inputs' numbers where the check doesn't draw them. Raises GradcheckError with all
+    problems of the check's expressions.
     """
-    with values_of(check):
+    with given(lambda: sample(check) if arrays is None else arrays):
         return _prepared(check)
 
 

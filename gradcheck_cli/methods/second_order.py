@@ -13,6 +13,8 @@ from gradcheck_cli.methods.case import UPSTREAM, Second
 from gradcheck_cli.spec.sample import rounded
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from gradcheck_cli.methods.case import Case
     from gradcheck_cli.methods.gradients import Array
 
@@ -26,7 +28,7 @@ def second_order(case: Case) -> Case:
     """
     scope = dict(case.scope)
     arrays: dict[str, Array] = dict(case.arrays)
-    cotangent = _fresh("cotangent", scope)
+    cotangent = fresh("cotangent", scope)
     upstream = scope[cotangent] = variable(cotangent, case.output.shape)
     arrays[cotangent] = arrays[UPSTREAM]
     arrays[UPSTREAM] = np.ones(())
@@ -36,7 +38,7 @@ def second_order(case: Case) -> Case:
     for position, (name, gradient) in enumerate(
         zip(case.wrt, differentiate(case.output, wrt, upstream), strict=True)
     ):
-        direction = directions[name] = _fresh(f"v_{name}", scope)
+        direction = directions[name] = fresh(f"v_{name}", scope)
         v = scope[direction] = variable(direction, gradient.shape)
         rng = np.random.default_rng((case.check.seed, position))
         arrays[direction] = rounded(np.asarray(rng.standard_normal(v.shape)), case.check.dtype)
@@ -55,8 +57,8 @@ def second_order(case: Case) -> Case:
     )
 
 
-def _fresh(name: str, scope: dict[str, Expr]) -> str:
+def fresh(name: str, taken: Container[str]) -> str:
     """`name`, or a longer one that isn't taken."""
-    while name in scope or name == UPSTREAM:
+    while name in taken or name == UPSTREAM:
         name += "_"
     return name

@@ -186,6 +186,9 @@ def _renorm(x: Expr, p: Any, dim: int, maxnorm: Any) -> Expr:
     d = dim_of(dim, x.ndim)
     others = tuple(other for other in range(x.ndim) if other != d)
     norm = x.norm(p, others, keepdim=True)
+    if not _order(maxnorm):
+        # All zeros, at a norm of 0 too, where PyTorch lets the gradient of a slice pass that may not move.
+        return x * t.where(norm.isnan(), 1.0, 0.0)  # type: ignore[no-any-return]
     # PyTorch's: what keeps it from dividing by zero makes the result smaller by as much.
     scale: Expr = t.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1.0)
     return x * scale

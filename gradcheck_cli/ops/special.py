@@ -208,13 +208,29 @@ register(
 
 def _sinc(x: Any) -> Any:
     scaled = np.pi * x
-    return np.where(scaled == 0, 1, np.sin(scaled) / np.where(scaled == 0, 1, scaled))
+    value = np.where(scaled == 0, 1, np.sin(scaled) / np.where(scaled == 0, 1, scaled))
+    if value.dtype.kind != "c":
+        return value
+    # Off the real axis the imaginary part is a difference of two terms that cancel near 0.
+    square = scaled * scaled
+    series = np.ones_like(square)
+    for k in range(7, 0, -1):
+        series = 1 - square / (2 * k * (2 * k + 1)) * series
+    return np.where(np.abs(scaled) < 0.5, series, value)
+
+
+def _sinc_vjp(g: Expr, out: Expr, x: Expr) -> Expr:
+    """The textbook's rule; at 0 the beginning of its series, which has the right derivative there."""
+    at_0 = x.eq(0)
+    # What isn't taken must be finite as well, or its derivative is NaN times 0.
+    slope = ((math.pi * x).cos() - out) / t.where(at_0, 1.0, x)
+    return g * t.where(at_0, x * (-(math.pi**2) / 3), slope)  # type: ignore[no-any-return]
 
 
 unary(
     "sinc",
     _sinc,
-    lambda g, out, x: t.where(x.eq(0), 0.0, g * ((math.pi * x).cos() - out) / x),
+    _sinc_vjp,
     doc="`sin(pi * x) / (pi * x)`, 1 at 0.",
     also=("torch.special.sinc",),
     samples=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.schema import Invalid
 from gradcheck_cli.suite.collect import reproduce
+from gradcheck_cli.suite.precision import exact, excused, excused_value, lone
+from gradcheck_cli.suite.repeats import second_look, with_spread
+from gradcheck_cli.verdict.blind import blind_spots
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.judge import Verdict, judge
 from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutcome, Status
@@ -84,7 +87,9 @@ def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
     first = _first_order(case)
     orders = [first]
     if check.order == 2:
-        orders.append(_second_order(case))
+        # Second derivatives, the numeric ones too, are those of the engine's first ones.
+        sound = not any("engine" in gradient.outliers for gradient in first.gradients)
+        orders.append(_second_order(case, blame=sound))
     outcome = replace(
         outcome,
         status=_worst([status for order in orders for status in order.statuses]),
@@ -92,6 +97,8 @@ def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
         diagnoses=tuple(diagnosis for order in orders for diagnosis in order.diagnoses),
         value=first.value,
     )
+    if outcome.status == "passed":
+        outcome = replace(outcome, diagnoses=(*outcome.diagnoses, *blind_spots(case)))
     return _expected(outcome, check) if check.expect_fail else outcome
 
 
@@ -106,14 +113,19 @@ class _Order:
 
 
 def _first_order(case: Case) -> _Order:
-    results = [run(method, case) for method in applicable(case, case.check.methods)]
+    results: Sequence[Gradients] = _run(case)
     rounding = _Rounding(case)
-    forward = _compare_values(case, results, rounding)
-    found = _of_order(case, results, rounding, 1, blame=forward is None)
-    statuses, diagnoses = [*found.statuses], [*found.diagnoses]
+    forward = _compare_values(case, results, rounding, _coarsest_dtype(case.check))
     if forward is not None:
-        diagnoses.append(forward)
-        statuses.append("failed")
+        results = second_look(case, results) or results
+        forward = _compare_values(case, results, rounding, _coarsest_dtype(case.check))
+    blame = forward is None or forward.code == "GC306"
+    found = _of_order(case, results, rounding, 1, blame=blame)
+    statuses = [*found.statuses]
+    diagnoses = _located(case, 1, found) if blame else [*found.diagnoses]
+    if forward is not None:
+        diagnoses.append(forward if blame else _located_value(case, forward))
+        statuses.append("inconclusive" if forward.code == "GC306" else "failed")
     undefined = _not_finite(results)
     if undefined is not None:
         diagnoses.append(undefined)
@@ -122,36 +134,120 @@ def _first_order(case: Case) -> _Order:
     return _Order(found.gradients, statuses, diagnoses, value)
 
 
-def _second_order(case: Case) -> _Order:
-    case = second_order(case)
-    results = [run(method, case) for method in applicable(case, case.check.methods)]
-    found = _of_order(case, results, _Rounding(case), 2)
-    diagnoses = [replace(d, message=f"second derivative: {d.message}") for d in found.diagnoses]
+def _second_order(case: Case, *, blame: bool = True) -> _Order:
+    found = _examined(case, 2, blame=blame)
+    located = _located(case, 2, found) if blame else found.diagnoses
+    diagnoses = [replace(d, message=f"second derivative: {d.message}") for d in located]
     return _Order(found.gradients, found.statuses, diagnoses)
+
+
+def _run(case: Case) -> list[Gradients]:
+    return [run(method, case) for method in applicable(case, case.check.methods)]
+
+
+def _examined(case: Case, order: int, *, blame: bool = True) -> _Order:
+    """Run and judge the derivatives of this order, and explain the outliers."""
+    if order == 2:
+        case = second_order(case)
+    return _of_order(case, _run(case), _Rounding(case), order, blame=blame)
+
+
+def _located(case: Case, order: int, found: _Order) -> list[Diagnosis]:
+    """The diagnoses with the operator named, where PyTorch or the engine is wrong."""
+    if "failed" not in found.statuses:
+        return [*found.diagnoses]
+    from gradcheck_cli.suite.blame import locate  # only failures have a use for it
+
+    return locate(case, order, found, _examined)
+
+
+def _located_value(case: Case, forward: Diagnosis) -> Diagnosis:
+    """The same where the forward values differ."""
+    from gradcheck_cli.suite.blame import locate_value
+
+    def differ(piece: Case) -> Diagnosis | None:
+        return _compare_values(piece, _run(piece), _Rounding(piece), _coarsest_dtype(piece.check))
+
+    return locate_value(case, forward, differ)
 
 
 def _of_order(
     case: Case, results: Sequence[Gradients], rounding: _Rounding, order: int, *, blame: bool = True
 ) -> _Order:
     """Judge every input's gradient. Without `blame` nobody is named: the values already differ."""
-    judged = []
-    diagnoses: list[Diagnosis] = []
-    for position, name in enumerate(case.wrt, start=1):
-        allowances = _allowances(case.check, rounding, position)
-        verdict = judge(name, case.variables[name].shape, results, allowances, order=order)
-        if not blame:
-            verdict = replace(verdict, outcome=replace(verdict.outcome, outliers=()))
-        diagnoses += verdict.notes
-        judged.append((verdict, allowances))
-    for verdict, allowances in judged:
-        for method in verdict.outcome.outliers:
-            diagnoses.append(_explain(case, verdict, results, method, allowances))
-    statuses: list[Status] = [verdict.status for verdict, _ in judged]
+    dtype = _coarsest_dtype(case.check)
+    judged = _verdicts(case, results, rounding, order, dtype)
+    if dtype != "float64" and any(lone(j.verdict) for j in judged):
+        judged = _excused(case, results, rounding, order, judged)
+    if not blame:
+        judged = [j._replace(verdict=_blameless(j.verdict)) for j in judged]
+    if any(_contradicted(j.verdict) for j in judged):
+        again = second_look(case, results)
+        if again is not None:
+            return _of_order(case, again, rounding, order, blame=blame)
+    diagnoses = with_spread((note for j in judged for note in j.verdict.notes), results)
+    diagnoses += [
+        _explain(case, verdict, held, method, allowances)
+        for verdict, allowances, held in judged
+        for method in verdict.outcome.outliers
+    ]
+    statuses: list[Status] = [j.verdict.status for j in judged]
     refusals = _refusals(results)
     if refusals:
         # A method that was asked for and could not run: the others' agreement is no full pass.
         statuses.append("inconclusive")
-    return _Order([v.outcome for v, _ in judged], statuses, [*diagnoses, *refusals])
+    return _Order([j.verdict.outcome for j in judged], statuses, [*diagnoses, *refusals])
+
+
+def _contradicted(verdict: Verdict) -> bool:
+    """Whether PyTorch's gradient is another than the reference."""
+    rows = verdict.outcome.methods
+    return any(row.method == "torch" and row.status == "disagrees" for row in rows)
+
+
+class _Judged(NamedTuple):
+    """A verdict on one input's gradient, and what it was made from."""
+
+    verdict: Verdict
+    allowances: Allowances
+    results: Sequence[Gradients]
+
+
+def _blameless(verdict: Verdict) -> Verdict:
+    return replace(verdict, outcome=replace(verdict.outcome, outliers=()))
+
+
+def _verdicts(
+    case: Case, results: Sequence[Gradients], rounding: _Rounding, order: int, dtype: str
+) -> list[_Judged]:
+    """Every input's verdict, where PyTorch computed in `dtype`."""
+    judged = []
+    for position, name in enumerate(case.wrt, start=1):
+        allowances = _allowances(case.check, rounding, position, dtype)
+        verdict = judge(name, case.variables[name].shape, results, allowances, order=order)
+        judged.append(_Judged(verdict, allowances, results))
+    return judged
+
+
+def _excused(
+    case: Case,
+    results: Sequence[Gradients],
+    rounding: _Rounding,
+    order: int,
+    judged: list[_Judged],
+) -> list[_Judged]:
+    """The same, and where PyTorch stands alone in a coarse dtype but not in float64, that is said."""
+    finer = exact(case, results)
+    if finer is None:
+        return judged
+    dtype = _coarsest_dtype(case.check)
+    again = _verdicts(case, finer, rounding, order, "float64")
+    return [
+        fine._replace(verdict=excused(coarse.verdict, fine.verdict, results, dtype))
+        if lone(coarse.verdict) and not lone(fine.verdict)
+        else coarse
+        for coarse, fine in zip(judged, again, strict=True)
+    ]
 
 
 def _refusals(results: Sequence[Gradients]) -> list[Diagnosis]:
@@ -187,8 +283,8 @@ class _Rounding:
         return self._measured[dtype][position]
 
 
-def _allowances(check: Check, rounding: _Rounding, position: int) -> Allowances:
-    dtype = _coarsest_dtype(check)
+def _allowances(check: Check, rounding: _Rounding, position: int, dtype: str) -> Allowances:
+    """What may differ in output `position`, where PyTorch computed in `dtype`."""
 
     def measured(method: str) -> Array:
         if method != "torch" or dtype == "float64":
@@ -210,24 +306,29 @@ def _coarsest_dtype(check: Check) -> str:
 
 
 def _compare_values(
-    case: Case, results: Sequence[Gradients], rounding: _Rounding
+    case: Case, results: Sequence[Gradients], rounding: _Rounding, dtype: str
 ) -> Diagnosis | None:
     """Forward values by PyTorch and by the engine must agree too, or the gradients are of two functions."""
     values = {r.method: r.value for r in results if r.value is not None}
     if not {"torch", "engine"} <= values.keys():
         return None
     ours, theirs = (np.asarray(values[m], np.float64) for m in ("engine", "torch"))
+    error = next(r.value_error for r in results if r.method == "torch")
     if ours.shape != theirs.shape:
         return Diagnosis(
             "GC206", f"the value has shape {ours.shape} by the engine, {theirs.shape} by PyTorch"
         )
     comparison = compare(
         ("engine", "torch"),
-        (Estimate(ours), Estimate(theirs)),
-        _allowances(case.check, rounding, 0),
+        (Estimate(ours), Estimate(theirs, error)),
+        _allowances(case.check, rounding, 0, dtype),
     )
     if comparison.agree:
         return None
+    if dtype != "float64":
+        finer = exact(case, results)
+        if finer is not None and _compare_values(case, finer, rounding, "float64") is None:
+            return excused_value(theirs, ours, dtype)
     where = comparison.worst or ()
     message = (
         f"the forward values differ: {float(ours[where]):.10g} by the engine, "
