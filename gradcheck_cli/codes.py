@@ -214,23 +214,34 @@ _RECORDS = (
     Code(
         "GC101",
         "off by a constant factor",
-        "Every element has the same ratio to the right one, most often a forgotten 2, 1/2 or 1/N.",
+        "The whole or one of its terms has the same ratio to the right one everywhere: a forgotten 2, 1/2 or "
+        "1/N, a mean where a sum is right, a wrong size or number. Sizes are named: 1 / x.shape[0].",
         "predicted - real",
         "2 * (predicted - real)",
     ),
     Code(
         "GC102",
         "sign flipped",
-        "Every element has the right size and the wrong sign.",
+        "The sign of the whole, of one term, of an argument or of a constant is wrong, or the operands of a "
+        "difference are interchanged.",
         "2 * (real - predicted)",
         "2 * (predicted - real)",
     ),
     Code(
         "GC103",
         "transposed",
-        "The formula is right after a transposition, or with the operands of a product swapped.",
+        "The formula is right after a transposition, of the whole or of a part, with the operands of a "
+        "product swapped, or with other indices of an einsum; or a matrix was taken for symmetric.",
         "X.inverse()  # for logdet(X)",
         "X.inverse().T",
+    ),
+    Code(
+        "GC104",
+        "wrong axis",
+        "A reduction, a softmax, a running sum or a broadcast goes along the wrong axis, or a reduction is "
+        "missing or too much. As long as both sizes are equal, the shape doesn't show it.",
+        "grad.sum(1)  # for a bias b of x + b, both sizes equal",
+        "grad.sum(0)",
     ),
     Code(
         "GC105",
@@ -265,6 +276,14 @@ _RECORDS = (
         "grad * (x > 0)",
     ),
     Code(
+        "GC109",
+        "elements shifted or permuted",
+        "The numbers are right and stand at the wrong places: reversed, shifted by one, in the order of the "
+        "inverse permutation, joined the wrong way round.",
+        "grad.flip(0).cumsum(0)  # for x.cumsum(0)",
+        "grad.flip(0).cumsum(0).flip(0)",
+    ),
+    Code(
         "GC110",
         "NaN or infinity where the gradient is finite",
         "A formula that is right on paper overflows or divides zero by zero; the part in which that begins "
@@ -288,6 +307,14 @@ _RECORDS = (
         "without a slope such as `floor`, or a constant taken for the whole.",
         "torch.zeros_like(teacher)",
         "2 * (teacher - student)",
+    ),
+    Code(
+        "GC113",
+        "something in place of something else",
+        "A function, an exponent, an operator, a name or another function's derivative stands where another "
+        "one is right; both are named. Or a function is forgotten: `logits` for `sigmoid(logits)`.",
+        "grad * tanh(x) * (1 - tanh(x))  # for tanh(x)",
+        "grad * (1 - tanh(x)**2)",
     ),
     Code(
         "GC199",

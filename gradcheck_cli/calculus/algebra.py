@@ -48,7 +48,9 @@ def multiply_by_one(node: Expr) -> Expr | None:
     left, right = pair(node)
     value = number(left)
     if value is not None and right.value is None:
-        return right if value == 1 else -right if value == -1 else None
+        if value == 1:
+            return right
+        return -right if value == -1 and right.dtype.kind != "b" else None
     for one, other in ((left, right), (right, left)):
         if filling(one) == 1.0 and other.value is None and one.shape == node.shape:
             expanded: Expr = other.expand(one.attributes["size"])

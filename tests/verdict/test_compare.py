@@ -165,17 +165,17 @@ def test_bisection_finds_the_wrong_element(index: tuple[int, int]) -> None:
     found = compare(NAMES, estimates, allowances())
     assert not found.agree
     assert found.worst is None
-    located = locate(estimates, found)
+    located = locate(estimates, found, allowances())
     assert located.worst == index
     assert located.values == pytest.approx((GRADIENT[index], wrong[index]))
     assert located.max_abs == pytest.approx(1e-3)
-    mirrored = locate(estimates[::-1], compare(NAMES, estimates[::-1], allowances()))
+    mirrored = locate(estimates[::-1], compare(NAMES, estimates[::-1], allowances()), allowances())
     assert mirrored.values == pytest.approx((wrong[index], GRADIENT[index]))
 
 
 def test_bisection_finds_one_of_many_and_a_nan() -> None:
     estimates = probed(GRADIENT), Estimate(1.001 * GRADIENT)
-    located = locate(estimates, compare(NAMES, estimates, allowances()))
+    located = locate(estimates, compare(NAMES, estimates, allowances()), allowances())
     assert located.values is not None
     assert located.values[1] == pytest.approx(1.001 * located.values[0])
     broken = GRADIENT.copy()
@@ -183,7 +183,7 @@ def test_bisection_finds_one_of_many_and_a_nan() -> None:
     estimates = probed(GRADIENT), Estimate(broken)
     found = compare(NAMES, estimates, allowances())
     assert found.ratio == np.inf
-    assert locate(estimates, found).worst == (4, 5)
+    assert locate(estimates, found, allowances()).worst == (4, 5)
 
 
 def test_probes_that_can_not_tell_contradict_nobody() -> None:

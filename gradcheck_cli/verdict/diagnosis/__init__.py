@@ -1,50 +1,194 @@
 """What kind of mistake a wrong gradient holds: hypotheses that fit and survive re-evaluation.
 
-A family of hypotheses is a file with `propose(suspect)`, which yields the findings that fit, the simplest
-first: the repaired gradient passes, and so does the repaired formula, where one is given.
+A family of hypotheses is a module with `propose(suspect) -> Iterator[Finding]` and `LEAST`, the lowest cost
+of anything that it proposes. Families are asked in the order of `LEAST` until one has found something that
+no later one can undercut, so cheap and plain explanations belong to families of their own.
+
+What a family may ask (see `suspect.py`):
+
+- `suspect.right(array)`: whether an array passes as the gradient at the check's own inputs;
+- `suspect.values(nodes)`: the nodes' numbers there, evaluated together;
+- `suspect.survives(text)`: whether a repaired formula passes when it is evaluated from its text, there *and*
+  at a second draw of all inputs, where accidents don't repeat;
+- `suspect.holds(node)`: the same of a graph;
+- `suspect.again`: that second point (None where it can't be had), with `values(nodes)`, `right(array)`, the
+  right gradient `truth` and the person's `gradient` there, for hypotheses on numbers alone;
+- `suspect.resized`: the check with other sizes (None where it holds for its own only), with `holds(text)`:
+  the driver prefers repairs that hold there;
+- `suspect.once(make)`: what several families need, made once;
+- `suspect.edits`, `suspect.draft`: the person's formula as text and tree, and what it is with a part changed;
+  `guesses.tried(suspect, guesses)` evaluates many such changes together.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.verdict.diagnosis import whole
+import numpy as np
+
+from gradcheck_cli.verdict.diagnosis import (
+    axes,
+    broken,
+    constants,
+    difference,
+    factors,
+    functions,
+    held,
+    nearly,
+    pairs,
+    places,
+    products,
+    regions,
+    signs,
+    slopes,
+    terms,
+    units,
+    whole,
+)
+from gradcheck_cli.verdict.diagnosis.ingredients import short_truth
+from gradcheck_cli.verdict.diagnosis.resized import is_large, shrunk
 from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 from gradcheck_cli.verdict.outcome import Diagnosis
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Iterator
+    from typing import Protocol
+
+    class Family(Protocol):
+        """A module of hypotheses."""
+
+        LEAST: float
+
+        def propose(self, suspect: Suspect) -> Iterator[Finding]:
+            """What fits."""
+
 
 __all__ = ["Finding", "Suspect", "diagnose"]
 
-# In the order in which they are tried.
-FAMILIES: tuple[ModuleType, ...] = (whole,)
+# Asked in the order of their least cost; a general explanation that none can undercut ends it.
+FAMILIES: tuple[Family, ...] = (
+    axes,
+    broken,
+    constants,
+    factors,
+    functions,
+    held,
+    nearly,
+    places,
+    products,
+    regions,
+    signs,
+    slopes,
+    terms,
+    units,
+    whole,
+)
+# Those that need no search: on large inputs the others look at a smaller version of the check.
+WHOLE: tuple[Family, ...] = (broken, whole)
+# What a message says of sizes, which on a smaller version of the check are others.
+_SIZES = re.compile(r" \(= \d+\)")
+# Slips of the pen that can leave a formula without numbers, and what the likely ones cost.
+SLIPS: tuple[Family, ...] = (functions, axes)
+_LIKELY = 1.2
+# Of so many that fit about equally well, one that holds for other sizes too comes first.
+_COMPARED, _APART = 12, 0.6
+# A derived formula is shown as a repair where it isn't longer than this.
+_LONGEST_TRUTH = 120
 # Other explanations that are listed beside the first.
 _OTHERS = 3
 
 
 def diagnose(suspect: Suspect) -> Diagnosis:
-    """The simplest explanation whose repair passes, with others that fit, or GC199."""
-    found: list[Finding] = []
-    for family in FAMILIES:
-        found += family.propose(suspect)
-        if found:
-            break
+    """The simplest explanation whose repair passes, with others that fit, or GC199.
+
+    Where no change of the person's formula repairs it, the derived formula is the repair, if it is short.
+    """
+    with np.errstate(all="ignore"):  # most of what is tried is wrong, and some of it has no numbers
+        found = _found(suspect)
     if not found:
         message = (
             f"the {suspect.method} gradient of `{suspect.input}` is wrong; "
             "the cause is not recognised"
         )
-        return Diagnosis("GC199", message, suspect.input, suspect.method, None, suspect.where)
-    found.sort(key=lambda finding: finding.cost)
+        found = [Finding("GC199", message)]
     first, *others = (
         Diagnosis(f.code, f.message, suspect.input, suspect.method, f.fix, suspect.where)
-        for f in found[: 1 + _OTHERS]
+        for f in _distinct(found)
     )
-    return first if not others else _with(first, others)
+    if first.fix is None and suspect.edits is not None:
+        fix = short_truth(suspect, _LONGEST_TRUTH)
+        if fix is not None:
+            first = replace(
+                first, message=f"{first.message}; the formula derived is right", fix=fix
+            )
+    return replace(first, also=tuple(others), difference=difference.of(suspect))
 
 
-def _with(first: Diagnosis, others: list[Diagnosis]) -> Diagnosis:
-    from dataclasses import replace
+def _found(suspect: Suspect) -> list[Finding]:
+    """What fits, the simplest first; what fits at these sizes only comes after what fits at others."""
+    if is_large(suspect):
+        found = _of(suspect, WHOLE)
+        smaller = None if found else shrunk(suspect)
+        if found:
+            return sorted(found, key=lambda finding: finding.cost)
+        if smaller is not None:
+            return [
+                replace(f, message=_SIZES.sub("", f.message))
+                for f in _found(smaller)
+                if f.fix is None or suspect.survives(f.fix)
+            ]
+    found = _of(suspect, FAMILIES)
+    is_broken = any(finding.cost <= broken.LEAST for finding in found)
+    if is_broken and suspect.edits is not None and not any(_is_change(suspect, f) for f in found):
+        # It is seen at once that there are no numbers, or no gradient; where no stable form of the
+        # formula repairs it, a slip of the pen explains why.
+        found += [
+            replace(finding, cost=broken.LEAST - 1 / finding.cost)
+            for family in SLIPS
+            for finding in family.propose(suspect)
+            if finding.cost <= _LIKELY
+        ]
+    found.sort(key=lambda finding: finding.cost)
+    near = [f for f in found[:_COMPARED] if f.cost <= found[0].cost + _APART]
+    general = next((f for f in near if _is_general(suspect, f)), None)
+    if general is None:
+        return found
+    return [general, *(finding for finding in found if finding is not general)]
 
-    return replace(first, also=tuple(others))
+
+def _is_change(suspect: Suspect, finding: Finding) -> bool:
+    """Whether its repair is the person's formula with something changed, not the derived one."""
+    return finding.fix is not None and finding.fix != short_truth(suspect, _LONGEST_TRUTH)
+
+
+def _of(suspect: Suspect, families: tuple[Family, ...]) -> list[Finding]:
+    """What these families find, until nothing that is to come can be simpler."""
+    found: list[Finding] = []
+    for family in sorted(families, key=lambda family: family.LEAST):
+        if any(f.cost <= family.LEAST and _is_general(suspect, f) for f in found):
+            break
+        found += family.propose(suspect)
+    if not found and families is FAMILIES:
+        found += pairs.propose(suspect)
+    return found
+
+
+def _is_general(suspect: Suspect, finding: Finding) -> bool:
+    """Whether nothing is known against it: its repair holds for other sizes too, where there are any."""
+    if finding.fix is None or suspect.resized is None:
+        return True
+    return suspect.resized.holds(finding.fix)
+
+
+def _distinct(findings: list[Finding]) -> list[Finding]:
+    """The first few that don't say the same: neither the same code twice nor the same repair."""
+    kept: list[Finding] = []
+    for finding in findings:
+        if len(kept) <= _OTHERS and all(
+            finding.code != other.code and (finding.fix is None or finding.fix != other.fix)
+            for other in kept
+        ):
+            kept.append(finding)
+    return kept

@@ -1,121 +1,70 @@
-"""Mistakes of the whole formula: no numbers, no gradient, its sign, a transposition, a constant factor."""
+"""Mistakes of the whole formula: its sign, a transposition, a constant factor."""
 
 from __future__ import annotations
 
-import ast
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.lang.edits import Change
 from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Array = npt.NDArray[Any]
+
+LEAST = 0.962
+
+# A number that nothing gives a name explains little; a sign beside a factor is a second mistake.
+_SHORT_NUMBER, _UNNAMED, _AND_SIGN = 1.1, 3.5, 0.2
+# A factor this near to 1 comes of a constant that was rounded.
+_ROUNDED = 1e-2
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
     """What could have gone wrong with all of it, the simplest first."""
-    found = _obvious(suspect)
-    if found is not None:
-        yield Finding(*found)
+    if _fits(suspect, np.negative):
+        yield from _findings(suspect, "GC102", "the sign is flipped", [(LEAST, "-{0}")])
+    shape = suspect.gradient.shape
+    if len(shape) > 1 and shape[-1] == shape[-2]:
+        turns = [(1.0, "{0}.T"), (1.001, "{0}.mT")] if len(shape) == 2 else [(1.0, "{0}.mT")]
+        if _fits(suspect, lambda array: np.swapaxes(array, -1, -2)):
+            yield from _findings(suspect, "GC103", "the gradient is transposed", turns)
+    factor = _factor(suspect.gradient, suspect.reference)
+    if factor is None or _close(factor, -1.0):
         return
-    wrong = suspect.gradient
-    text = None if suspect.edits is None else suspect.edits.text
-    whole = None if text is None else _parenthesised(text)
-    if suspect.right(-wrong):
-        yield _finding(suspect, "GC102", "the sign is flipped", [f"-{whole}"])
-    if wrong.ndim > 1 and wrong.shape[-1] == wrong.shape[-2]:
-        turned = np.swapaxes(wrong, -1, -2)
-        if suspect.right(turned):
-            message = "the gradient is transposed"
-            yield _finding(suspect, "GC103", message, [f"{whole}.T", f"{whole}.mT"])
-    if text is not None:
-        for message, repaired in turned_products(text):
-            if suspect.survives(repaired):
-                yield Finding("GC103", message, repaired)
-    factor = _factor(wrong, suspect.reference)
-    if factor is not None and suspect.right(wrong * factor):
-        sizes = {} if suspect.case is None else suspect.sizes
-        named, fixes = _named(factor, sizes, whole)
-        yield _finding(suspect, "GC101", f"off by a constant factor: multiply by {named}", fixes)
+    if _fits(suspect, lambda array: factor * array):
+        code = "GC111" if abs(factor - 1) <= _ROUNDED else "GC101"
+        for cost, name, template in _named(factor, suspect):
+            message = f"off by a constant factor: multiply by {name}"
+            yield from _findings(suspect, code, message, [(cost, template)])
 
 
-def _finding(suspect: Suspect, code: str, message: str, fixes: Iterable[str]) -> Finding:
+def _fits(suspect: Suspect, repair: Callable[[Array], Array]) -> bool:
+    """Whether the repaired gradient passes, at the second point too."""
+    with np.errstate(all="ignore"):
+        if not suspect.right(repair(suspect.gradient)):
+            return False
+        point = suspect.again
+        return point is None or point.gradient is None or point.right(repair(point.gradient))
+
+
+def _findings(
+    suspect: Suspect, code: str, message: str, repairs: Iterable[tuple[float, str]]
+) -> Iterator[Finding]:
     """With the first repair that survives, where there is a formula to repair."""
-    fixes = () if suspect.edits is None else fixes
-    return Finding(code, message, next((fix for fix in fixes if suspect.survives(fix)), None))
-
-
-def _obvious(suspect: Suspect) -> tuple[str, str] | None:
-    """What needs no repair to be seen: no numbers, or no gradient at all."""
-    wrong, reference = suspect.gradient, suspect.reference
-    bad = ~np.isfinite(wrong) & np.isfinite(reference)
-    if bad.any():
-        first = np.argwhere(bad)[0].tolist() if bad.ndim else []
-        count, place = int(bad.sum()), f", first at {first}" if first else ""
-        patched = np.where(bad, reference, wrong)
-        rest = "" if suspect.right(patched) else "; other elements are wrong too"
-        of = "" if wrong.size == 1 else f" in {count} of {wrong.size} elements{place}"
-        return "GC110", f"NaN or infinity{of}, where the gradient is finite{rest}"
-    if not wrong.any() and bool(np.nan_to_num(reference).any()):
-        return "GC112", "zero everywhere: no gradient flows"
-    return None
-
-
-_MAX_PRODUCTS = 16
-
-
-def turned_products(text: str) -> Iterator[tuple[str, str]]:
-    """What is said of, and the formula with, the operands of one `@` swapped, or one of them transposed.
-
-    >>> [repaired for _, repaired in turned_products("2 * (A @ x)")]
-    ['2 * (x @ A)', '2 * (A.T @ x)', '2 * (A.mT @ x)', '2 * (A @ x.T)', '2 * (A @ x.mT)']
-    """
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    # The positions in a tree count bytes.
-    source = text.encode()
-    products = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
-    ]
-    for product in products[:_MAX_PRODUCTS]:
-        start, end = product.col_offset, product.end_col_offset
-        sign = source.index(b"@", product.left.end_col_offset)
-        left, right = (
-            part.strip().decode() for part in (source[start:sign], source[sign + 1 : end])
-        )
-        before, after = source[:start].decode(), source[end:].decode()
-        left_whole, right_whole = _operand(left, product.left), _operand(right, product.right)
-        message = f"the operands of a product are swapped: `{left}` and `{right}`"
-        yield message, f"{before}{right_whole} @ {left_whole}{after}"
-        for suffix in (".T", ".mT"):
-            yield (
-                f"`{left}` is transposed",
-                f"{before}{_turned(left_whole, suffix)} @ {right}{after}",
-            )
-        for suffix in (".T", ".mT"):
-            yield (
-                f"`{right}` is transposed",
-                f"{before}{left} @ {_turned(right_whole, suffix)}{after}",
-            )
-
-
-def _operand(text: str, node: ast.expr) -> str:
-    """An operand's text, safe to put a method behind and to be either operand."""
-    bare = isinstance(node, (ast.BinOp, ast.UnaryOp)) and not text.startswith("(")
-    return f"({text})" if bare else text
-
-
-def _turned(text: str, suffix: str) -> str:
-    return text.removesuffix(suffix) if text.endswith(suffix) else text + suffix
+    for cost, template in repairs:
+        edits = suspect.edits
+        if edits is None:
+            yield Finding(code, message, None, cost)
+            return
+        fix = edits.changed([Change(edits.tree, template, (edits.tree,))])
+        if suspect.survives(fix):
+            yield Finding(code, message, fix, cost)
+            return
 
 
 def _factor(wrong: Array, reference: Array) -> float | None:
@@ -143,58 +92,56 @@ _CONSTANTS = (
 )
 
 
-def _named(
-    factor: float, sizes: Mapping[str, int], formula: str | None
-) -> tuple[str, tuple[str, ...]]:
-    """The factor for people, and the formula with it applied: first as it is named, then as a number."""
-    named = next((c[1:] for c in _candidates(sizes) if _close(abs(factor), c[0])), None)
+def _named(factor: float, suspect: Suspect) -> Iterator[tuple[float, str, str]]:
+    """Names of the factor, the plainest first: its cost, what it is called, and the formula with it."""
     sign = "-" if factor < 0 else ""
-    number = f"{factor:.10g}"
-    if named is None:
-        return number, () if formula is None else (
-            f"{number} * {formula}",
-            f"{factor!r} * {formula}",
-        )
-    name, template = named
-    if formula is None:
-        return sign + name, ()
-    return sign + name, (sign + template.format(formula), f"{factor!r} * {formula}")
+    known = suspect.case is not None
+    named = factors(suspect.sizes, suspect.numbers) if known else factors({})
+    found = False
+    for position, (number, name, template) in enumerate(named):
+        if _close(abs(factor), number):
+            found = True
+            yield 1.0 + 1e-3 * position + _AND_SIGN * (factor < 0), sign + name, sign + template
+    short = f"{factor:.2g}"
+    if found:
+        return
+    if _close(factor, float(short)):
+        yield _SHORT_NUMBER + _AND_SIGN * (factor < 0), short, f"{short} * {{0}}"
+    else:
+        yield _UNNAMED, f"{factor:.10g}", f"{factor!r} * {{0}}"
 
 
-def _candidates(sizes: Mapping[str, int]) -> Iterator[tuple[float, str, str]]:
-    """Positive factors: value, what it is called, and the formula with it (`{}` stands for the formula).
+def factors(
+    sizes: Mapping[str, int], numbers: Iterable[float] = ()
+) -> Iterator[tuple[float, str, str]]:
+    """Positive factors: value, what it is called, and the formula with it (`{0}` stands for the formula).
 
     Those that are forgotten most often come first: several names may have one value.
     """
     named = [(text, f"{text} (= {value})", value) for text, value in sizes.items() if value > 1]
-    yield 2, "2", "2 * {}"
+    yield 2, "2", "2 * {0}"
     for text, shown, value in named:
-        yield 1 / value, f"1 / {shown}", f"{{}} / {text}"
-        yield value, shown, f"{text} * {{}}"
-    yield 0.5, "1/2", "{} / 2"
+        yield 1 / value, f"1 / {shown}", f"{{0}} / {text}"
+        yield value, shown, f"{text} * {{0}}"
+    yield 0.5, "1/2", "{0} / 2"
     for text, shown, value in named:
-        yield 2 / value, f"2 / {shown}", f"2 * {{}} / {text}"
+        yield 2 / value, f"2 / {shown}", f"2 * {{0}} / {text}"
     for number in (3, 4):
-        yield number, str(number), f"{number} * {{}}"
-        yield 1 / number, f"1/{number}", f"{{}} / {number}"
+        yield number, str(number), f"{number} * {{0}}"
+        yield 1 / number, f"1/{number}", f"{{0}} / {number}"
     for text, shown, value in named:
-        yield value / 2, f"{shown} / 2", f"{text} * {{}} / 2"
-        yield value**-0.5, f"1 / sqrt({shown})", f"{{}} / {text}**0.5"
-        yield value**0.5, f"sqrt({shown})", f"{{}} * {text}**0.5"
+        yield value / 2, f"{shown} / 2", f"{text} * {{0}} / 2"
+        yield value**-0.5, f"1 / sqrt({shown})", f"{{0}} / {text}**0.5"
+        yield value**0.5, f"sqrt({shown})", f"{{0}} * {text}**0.5"
+    for written in numbers:
+        text = f"{written:g}"
+        yield written, text, f"{text} * {{0}}"
+        yield 1 / written, f"1 / {text}", f"{{0}} / {text}"
+        yield 2 * written, f"2 * {text}", f"2 * {text} * {{0}}"
     for shown, text, constant in _CONSTANTS:
-        yield constant, shown, f"{{}} * {text}"
-        yield 1 / constant, f"1 / {shown}", f"{{}} / {text}"
+        yield constant, shown, f"{{0}} * {text}"
+        yield 1 / constant, f"1 / {shown}", f"{{0}} / {text}"
 
 
 def _close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-6)
-
-
-def _parenthesised(text: str) -> str:
-    """The formula, safe to apply an operator to."""
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return f"({text})"
-    atom = isinstance(tree, (ast.Name, ast.Call, ast.Attribute, ast.Subscript))
-    return text if atom else f"({text})"
