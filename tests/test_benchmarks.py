@@ -16,7 +16,7 @@ sys.path.insert(
     0, str(Path(__file__).parent.parent)
 )  # benchmarks are no part of the installed package
 
-from benchmarks import cold, engine, memory, peers, report, scaling, timing
+from benchmarks import cold, engine, large, memory, peers, report, scaling, timing
 from benchmarks.peers import OURS
 from benchmarks.portfolio import DTYPES, PEERS, ROWS, Row
 
@@ -111,6 +111,15 @@ def test_the_engine_benchmark_prints_and_writes(
     monkeypatch.setattr(sys, "argv", ["engine", "--load", str(written), "--markdown"])
     assert engine.main() == 0
     assert "| sum of squared errors | 1e2 | float64 |" in capsys.readouterr().out
+
+
+def test_the_large_checks_pass_and_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["large", "--elements", "900", "--rounds", "1"])
+    large.main()
+    table = capsys.readouterr().out
+    assert all(row.name in table for row in large.PORTFOLIO)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Central differences at several step sizes, extrapolated (Richardson), with an honest error estimate.
 
 The estimate comes from the tableau and from the function's noise, which is measured (after Moré and Wild,
-Estimating Computational Noise, SIAM J. Sci. Comput. 33, 2011). Kinks show as one-sided slopes that stay
-apart as the step shrinks. What can't be told has an infinite error.
+Estimating Computational Noise, SIAM J. Sci. Comput. 33, 2011). Where a step leaves the domain the differences
+are taken from the other side. Kinks show as one-sided slopes that stay apart as the step shrinks. What can't
+be told has an infinite error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_cli.methods.gradients import SMOOTH, UNKNOWN
+from gradcheck_cli.methods.sides import SIGMAS, Slopes, gathered, sides_of
 from gradcheck_cli.methods.sweep import EPS, power_of_two
 
 if TYPE_CHECKING:
@@ -25,30 +28,21 @@ _FIRST_STEPS = (2.0**-6, 2.0**-13, 2.0**-20, 2.0**-28)
 _GOOD, _BAD = 1e-8, 1e-5
 # What the terms of a slope that cancels count for its size.
 _SHARE = 1e-3
-_SIDE_STEPS = (2.0**-22, 2.0**-26)
-# A slope's deviation in standard deviations of the outputs' noise: four are never exceeded in practice.
-_SIGMAS = 4.0
 # Relative changes of the input that only change how results round.
 _JITTER = 2.0**-44
 
 
-class Slopes(NamedTuple):
-    """Per moved element: slope, error, one-sided slopes (equal: no kink), sum of the absolute terms."""
-
-    slope: Array
-    error: Array
-    low: Array
-    high: Array
-    scale: Array
-
-
 class _Tableau(NamedTuple):
-    """`noisy` marks errors that are mostly rounding, which a smaller step would only make worse."""
+    """`noisy` marks errors that are mostly rounding, which a smaller step would only make worse.
+
+    `leaves` marks elements that one of the steps moved out of the domain.
+    """
 
     slope: Array
     error: Array
     scale: Array
     noisy: Array
+    leaves: Array
 
     @property
     def size(self) -> Array:
@@ -56,8 +50,13 @@ class _Tableau(NamedTuple):
         return np.abs(self.slope) + _SHARE * self.scale
 
     def improve(self, where: Any, other: _Tableau) -> None:
-        """Take over, at the positions `where`, what `other` knows better."""
-        better = other.error < self.error[where]
+        """Take over, at the positions `where`, what `other` knows better.
+
+        Two sides know better than one: past an edge within the step, that one's estimate may be far off.
+        """
+        leaves, known = self.leaves[where], np.isfinite(self.error[where])
+        better = (other.error < self.error[where]) & (leaves | ~other.leaves | ~known)
+        better |= leaves & ~other.leaves & np.isfinite(other.error)
         for ours, theirs in zip(self, other, strict=True):
             ours[where] = np.where(better, theirs, ours[where])
 
@@ -84,7 +83,7 @@ def slopes_of(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
     size = problem.sizes[sweep.moved]
     noise = np.abs(problem.weight) * noise
     best = _tableau(problem, sweep, _FIRST_STEPS[0] * size, noise)
-    seen = [(slice(None), best.slope.copy(), best.error.copy())]
+    seen = [(slice(None), best.slope.copy(), best.error.copy(), best.leaves.copy())]
     for first in (*_FIRST_STEPS[1:], None):
         todo = ~(best.error <= _GOOD * best.size) & ~best.noisy
         if not todo.any():
@@ -92,23 +91,28 @@ def slopes_of(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
         where, part = sweep.part(todo)
         step = first * size[where] if first else _own_steps(problem, part)
         found = _tableau(problem, part, step, noise)
-        seen.append((where, found.slope, found.error))
+        seen.append((where, found.slope, found.error, found.leaves))
         best.improve(where, found)
     slope, error = best.slope, best.error.copy()
-    # A tableau whose estimate is small by luck is contradicted by another one.
-    for where, other, doubt in seen:
+    # A tableau whose estimate is small by luck is contradicted by another one; one of two sides, not by one
+    # of one side, past an edge within the step.
+    for where, other, doubt, leaves in seen:
         gap = np.abs(slope[where] - other) - doubt
-        error[where] = np.fmax(error[where], np.where(np.isfinite(gap), gap, 0.0))
-    plain = Slopes(slope, error, slope.copy(), slope.copy(), best.scale)
-    unsure = ~(error <= _BAD * best.size)
+        counts = np.isfinite(gap) & (best.leaves[where] | ~leaves)
+        error[where] = np.fmax(error[where], np.where(counts, gap, 0.0))
+    place = np.full(slope.shape, SMOOTH, np.int8)
+    plain = Slopes(slope, error, slope.copy(), slope.copy(), best.scale, place)
+    unsure = ~(error <= _BAD * best.size) | best.leaves
     if unsure.any():
         where, part = sweep.part(unsure)
-        sides = _sides(problem, part, noise)
+        sides = sides_of(problem, part, noise)
         # Sides that meet confirm a slope that is known better without them.
         meet = (sides.low == sides.high) & np.isfinite(sides.error)
         taken = unsure[where] & ~(meet & (error[where] < sides.error))
-        for ours, theirs in zip(plain, sides, strict=True):
+        known = unsure[where] & (sides.place != UNKNOWN)
+        for ours, theirs in zip(plain[:-1], sides[:-1], strict=True):
             ours[where] = np.where(taken, theirs, ours[where])
+        place[where] = np.where(taken | known, sides.place, place[where])
     return plain
 
 
@@ -124,7 +128,7 @@ def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tabl
     Twice extrapolated, the slope is off by O(h^6); the estimate, from the difference of the two slopes
     extrapolated once, is O(h^4), and O(h) like the error itself where the second derivative jumps.
     """
-    slopes, gaps = [], []
+    slopes, gaps, outputs = [], [], []
     for halving in range(3):
         wide = step / 2**halving
         above, below = problem.at(sweep, wide), problem.at(sweep, -wide)
@@ -133,8 +137,9 @@ def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tabl
         gaps.append(
             sweep.gather(problem.weight * (above - problem.base + (below - problem.base))) / wide
         )
+        outputs.append((above, below))
     moved = (above != problem.base) | (below != problem.base)
-    rounding = _SIGMAS * _gathered(sweep, noise, moved) / wide
+    rounding = SIGMAS * gathered(sweep, noise, moved) / wide
     scale = sweep.gather(np.abs(change)) / (2 * wide)
     rounding += 4 * EPS * scale
     once = [(4 * slopes[k + 1] - slopes[k]) / 3 for k in range(2)]
@@ -147,53 +152,39 @@ def _tableau(problem: Problem, sweep: Sweep, step: Array, noise: Array) -> _Tabl
     truncation = np.abs(once[1] - once[0]) + apart
     unknown = suspect | np.isnan(truncation) | np.isnan(rounding)
     error = np.where(unknown, np.inf, truncation + rounding)
-    return _Tableau(twice, error, scale, ~unknown & (truncation <= rounding))
-
-
-def _gathered(sweep: Sweep, noise: Array, moved: Array) -> Array:
-    """The noise of all outputs that depend on an element.
-
-    An output that one element alone doesn't move need not depend on it.
-    """
-    return sweep.gather(np.where(moved, noise, 0.0) if sweep.apart else noise)
-
-
-def _sides(problem: Problem, sweep: Sweep, noise: Array) -> Slopes:
-    """The two one-sided slopes: a kink if both converge and differ, undecided if one doesn't.
-
-    They diverge at a jump and at an infinite slope, and one of them is NaN at the edge of a domain.
-    """
-    size = problem.sizes[sweep.moved]
-    found = []
-    scale = np.zeros(sweep.count)
-    for sign in (1.0, -1.0):
-        slopes = []
-        for step in _SIDE_STEPS:
-            outputs = problem.at(sweep, sign * step * size)
-            change = problem.weight * (outputs - problem.base)
-            slopes.append(sweep.gather(change) / (sign * step * size))
-            scale = np.fmax(scale, sweep.gather(np.abs(change)) / (step * size))
-        found.append(slopes)
-    every = np.ones(np.shape(change), bool)
-    rounding = _SIGMAS * _gathered(sweep, noise, every) / (_SIDE_STEPS[1] * size)
-    limits, errors, converged = [], [], np.ones(sweep.count, bool)
-    for first, second in found:
-        drift = np.abs(second - first)
-        steady = drift <= 1e-2 * np.abs(second) + rounding
-        # To zero, like a power of the step: the rest is at most where it began.
-        vanishing = np.abs(second) <= 0.3 * np.abs(first)
-        converged &= (steady | vanishing) & np.isfinite(second)
-        limits.append((16 * second - first) / 15)
-        errors.append(np.where(vanishing & ~steady, np.abs(first), drift / 4) + rounding)
-    low, high = np.minimum(*limits), np.maximum(*limits)
-    doubt = errors[0] + errors[1]
-    kink = converged & (high - low > doubt)
-    middle = (low + high) / 2
-    error = np.where(kink, doubt, doubt + (high - low))
-    return Slopes(
-        np.where(converged, middle, np.nan),
-        np.where(converged, error, np.inf),
-        np.where(kink, low, middle),
-        np.where(kink, high, middle),
-        scale,
+    found = _Tableau(
+        twice, error, scale, ~unknown & (truncation <= rounding), np.zeros(error.shape, bool)
     )
+    leaves = ~np.isfinite(twice)
+    if leaves.any():
+        for sign, side in ((1.0, [above for above, _ in outputs]), (-1.0, [b for _, b in outputs])):
+            inside = _one_sided(problem, sweep, sign * step, side, noise)
+            inside.error[~leaves] = np.inf
+            found.improve(slice(None), inside)
+        found.leaves[...] = leaves
+    return found
+
+
+def _one_sided(
+    problem: Problem, sweep: Sweep, step: Array, outputs: Sequence[Array], noise: Array
+) -> _Tableau:
+    """Richardson's extrapolation of three differences from one side, whose outputs are known.
+
+    Off by O(h^3), and the estimate is O(h^2).
+    """
+    slopes = []
+    for halving, moved in enumerate(outputs):
+        change = problem.weight * (moved - problem.base)
+        slopes.append(sweep.gather(change) / (step / 2**halving))
+    last = np.abs(step) / 4
+    # The smallest step's difference enters eight thirds times, with the noise of two values.
+    rounding = 4 * SIGMAS * gathered(sweep, noise, outputs[-1] != problem.base) / last
+    scale = sweep.gather(np.abs(change)) / last
+    rounding += 4 * EPS * scale
+    once = [2 * slopes[k + 1] - slopes[k] for k in range(2)]
+    twice = (4 * once[1] - once[0]) / 3
+    truncation = np.abs(twice - once[1])
+    unknown = np.isnan(truncation) | np.isnan(rounding)
+    error = np.where(unknown, np.inf, truncation + rounding)
+    noisy = ~unknown & (truncation <= rounding)
+    return _Tableau(twice, error, scale, noisy, np.ones(error.shape, bool))

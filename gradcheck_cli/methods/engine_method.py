@@ -22,7 +22,7 @@ def run(case: Case) -> Gradients:
     plan = Plan(_outputs(case), limit=memory_limit())
     value, *gradients = plan(case.arrays)
     estimates = {name: Estimate(g) for name, g in zip(case.wrt, gradients, strict=True)}
-    return Gradients("engine", estimates, value, seconds=perf_counter() - start)
+    return Gradients("engine", estimates, value, seconds=perf_counter() - start, plan=plan)
 
 
 def rounding_plan(case: Case) -> Plan:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gradcheck_cli.engine.plan import Plan
+
 Array = npt.NDArray[Any]
 
 
@@ -93,7 +95,7 @@ class Gradients:
     """A method's result. `unavailable` says why there is none; `value` is the forward value.
 
     `runs` is how often it was run where results differ from run to run; what they differ by is in the
-    estimates' errors and in `value_error`.
+    estimates' errors and in `value_error`. `plan` is what the engine ran, to see what rounding does to it.
     """
 
     method: str
@@ -104,3 +106,4 @@ class Gradients:
     seconds: float = 0.0
     value_error: Array | None = None
     runs: int = 1
+    plan: Plan | None = None

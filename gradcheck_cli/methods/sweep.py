@@ -29,6 +29,8 @@ _TINY = 1e-3
 _ELEMENTWISE = frozenset({"where", "clamp", "masked_fill"})
 # Outputs of elements moved one by one that are held at once.
 _STACKED = 2**20
+# A typical magnitude is seen in this many elements.
+_SAMPLE = 1 << 12
 # No step is so small that its differences vanish.
 _LEAST = 2.0**-900
 
@@ -46,6 +48,11 @@ class Sweep:
     count: int
     labels: Array | None = None
     apart: bool = False
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether output i depends on element i alone."""
+        return not self.apart and self.labels is None
 
     @property
     def evaluations(self) -> int:
@@ -70,11 +77,20 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Problem:
-    """A function of one input, the point, and the cotangent that its outputs are contracted with."""
+    """A function of one input, the point, and the cotangent that its outputs are contracted with.
+
+    `typical` is the magnitude of a typical element, where the point alone doesn't show it.
+    """
 
     function: Callable[..., Array]
     point: Array
     weight: Array
+    typical: float | None = None
+
+    @cached_property
+    def scale(self) -> float:
+        """The magnitude of a typical element."""
+        return typical_size(self.point) if self.typical is None else self.typical
 
     @cached_property
     def sizes(self) -> Array:
@@ -83,10 +99,8 @@ class Problem:
         An element's own magnitude, or a typical one's where it is zero or tiny.
         """
         size = np.abs(self.point.reshape(-1))
-        known = size[(size > 0) & np.isfinite(size)]
-        typical = float(np.median(known)) if known.size else 1.0
-        usable = np.isfinite(size) & (size > typical * _TINY)
-        return power_of_two(np.where(usable, size, typical))
+        usable = np.isfinite(size) & (size > self.scale * _TINY)
+        return power_of_two(np.where(usable, size, self.scale))
 
     @cached_property
     def base(self) -> Array:
@@ -116,6 +130,14 @@ class Problem:
         return np.stack(outputs)
 
 
+def typical_size(point: Array) -> float:
+    """The median magnitude of the elements that are neither zero nor infinite, by a sample where many."""
+    flat = point.reshape(-1)
+    size = np.abs(flat[:: max(1, flat.size // _SAMPLE)])
+    known = size[(size > 0) & np.isfinite(size)]
+    return float(np.median(known)) if known.size else 1.0
+
+
 def power_of_two(size: Array) -> Array:
     """The largest power of two that isn't above each number, but at least what differences need."""
     return np.asarray(np.ldexp(1.0, np.frexp(np.maximum(size, _LEAST))[1] - 1))
@@ -123,22 +145,20 @@ def power_of_two(size: Array) -> Array:
 
 def sweeps_of(
     problem: Problem, output: Expr, x: Expr, between: Sequence[Expr], *, group: bool = True
-) -> list[Sweep]:
-    """Sweeps that together move every element of `x` once, as few as can be found cheaply.
+) -> list[Sweep] | None:
+    """Sweeps that together move every element of `x` once, few; None where they have to move one by one.
 
     `between` are the nodes from `x` to `output` that depend on `x`. With `group`, the function is evaluated
     to find elements that don't meet.
     """
     count = x.elements
-    if _is_diagonal(output, x, between):
+    if is_diagonal(output, x, between):
         return [Sweep(slice(None), count)]
     # A mask or a sorted order stops NaN, which is to show what depends on what.
     traceable = all(node.dtype.is_floating and not node.op.outputs for node in between)
     if group and count >= _FEW and traceable:
-        grouped = _grouped(problem, x.shape)
-        if grouped:
-            return grouped
-    return one_by_one(count, problem.weight.size)
+        return _grouped(problem, x.shape)
+    return None
 
 
 def one_by_one(count: int, outputs: int = 1) -> list[Sweep]:
@@ -150,7 +170,7 @@ def one_by_one(count: int, outputs: int = 1) -> list[Sweep]:
     ]
 
 
-def _is_diagonal(output: Expr, x: Expr, between: Sequence[Expr]) -> bool:
+def is_diagonal(output: Expr, x: Expr, between: Sequence[Expr]) -> bool:
     """Whether all between works element by element on arrays of the input's shape."""
     if output.shape != x.shape:
         return False

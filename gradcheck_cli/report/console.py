@@ -10,6 +10,7 @@ from rich.text import Text
 from gradcheck_cli.errors import cells, printable
 from gradcheck_cli.report.numbers import ratio, seconds
 from gradcheck_cli.report.story import tell
+from gradcheck_cli.verdict.outcome import BLIND
 
 if TYPE_CHECKING:
     from gradcheck_cli.report.terminal import Terminal
@@ -48,6 +49,7 @@ class ConsoleReport:
             return
         if quiet and not (self._full and outcome.status == "passed"):
             self._terminal.line(*self._row(outcome))
+            self._warn(outcome)
             self._rows += bool(outcome.gradients and not outcome.expected_failure)
             self._after_story = False
             return
@@ -78,6 +80,13 @@ class ConsoleReport:
             notes = [*notes, "worst: the largest error/allowance; up to 1 agrees"]
         for note in notes:
             terminal.paragraph(Text(note, "dim"))
+
+    def _warn(self, outcome: CheckOutcome) -> None:
+        """What the inputs of a check that passes hide, a line or two each."""
+        for diagnosis in outcome.diagnoses:
+            if diagnosis.code in BLIND:
+                code = Text(f"{diagnosis.code} ", "yellow")
+                self._terminal.paragraph(code + Text(printable(diagnosis.message)), 2, 6)
 
     def _mark(self, outcome: CheckOutcome) -> tuple[str, str]:
         glyphs = self._terminal.glyphs

@@ -85,6 +85,9 @@ def _gradient(gradient: GradientOutcome) -> dict[str, Any]:
         "groups": [list(group) for group in gradient.groups],
         "outliers": list(gradient.outliers),
         "bitwise_equal": [list(pair) for pair in gradient.equal],
+        "smallest_visible_error": _number(gradient.smallest_visible_error),
+        "smallest_visible_relative_error": _number(gradient.smallest_visible_relative_error),
+        "rounding_aside": gradient.rounding_aside,
         "methods": [_method(method) for method in gradient.methods],
     }
 
@@ -94,6 +97,7 @@ def _method(method: MethodOutcome) -> dict[str, Any]:
         "method": method.method,
         "status": method.status,
         "error_over_allowance": _number(method.error_over_allowance),
+        "allowance": _number(method.allowance),
         "max_abs_error": _number(method.max_abs_error),
         "max_rel_error": _number(method.max_rel_error),
         "worst_index": None if method.worst_index is None else [int(i) for i in method.worst_index],
@@ -114,6 +118,12 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "method": diagnosis.method,
         "message": diagnosis.message,
         "fix": diagnosis.fix,
+        "difference": diagnosis.difference,
+        "operator": diagnosis.operator,
+        "also": [
+            {"code": other.code, "message": other.message, "fix": other.fix}
+            for other in diagnosis.also
+        ],
         "line": None if where is None else where.line,
         "column": None if where is None else where.column,
     }

@@ -91,8 +91,21 @@ def _gradient(terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutco
     if gradient.equal:
         pairs = ", ".join(" = ".join(names) for names in _classes(gradient.equal))
         terminal.paragraph(f"bitwise equal: {pairs}", indent=2 * _INDENT, hanging=2)
+    if gradient.smallest_visible_error is not None and len(gradient.groups) == 1:
+        terminal.paragraph(_visible(gradient), indent=2 * _INDENT, hanging=2)
     if gradient.derived:
         _derived(terminal, gradient)
+
+
+def _visible(gradient: GradientOutcome) -> str:
+    """What the agreement is worth: the error that would have broken it."""
+    error = short(gradient.smallest_visible_error)
+    relative = gradient.smallest_visible_relative_error
+    aside = ", rounding aside" if gradient.rounding_aside else ""
+    if not gradient.shape:
+        return f"an error above {error} would show{aside}"
+    share = f" ({short(relative)} of the largest)" if relative else ""
+    return f"an error above {error} in any one element would show{share}{aside}"
 
 
 def _unanimous(gradient: GradientOutcome) -> bool:
@@ -215,6 +228,17 @@ def _diagnosis(terminal: Terminal, diagnosis: Diagnosis) -> None:
         _caret(terminal, diagnosis.where)
     if diagnosis.fix:
         terminal.line(("   = fix: ", "green"), (printable(diagnosis.fix), "green"), indent=_INDENT)
+    if diagnosis.difference:
+        terminal.line(
+            "   = right - yours: ", (printable(diagnosis.difference), "cyan"), indent=_INDENT
+        )
+    if diagnosis.operator and diagnosis.operator not in diagnosis.message:
+        terminal.line("   = operator: ", (printable(diagnosis.operator), "bold"), indent=_INDENT)
+    for other in diagnosis.also:
+        words = Text.assemble("   = or ", (other.code, "yellow"), f" {printable(other.message)}")
+        if other.fix:
+            words.append(f"; fix: {printable(other.fix)}")
+        terminal.paragraph(words, indent=_INDENT, hanging=5)
 
 
 def _undiagnosed(terminal: Terminal, outcome: CheckOutcome) -> None:

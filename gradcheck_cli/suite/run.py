@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck_cli.engine.plan import Plan
-from gradcheck_cli.engine.rounding import SMALLEST_STEP, UNIT_ROUNDOFF, spread
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
 from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare, values_of
-from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.schema import Invalid
+from gradcheck_cli.suite.budget import Rounding, allowances_of, coarsest_dtype
 from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.suite.precision import exact, excused, excused_value, lone
 from gradcheck_cli.suite.repeats import second_look, with_spread
@@ -114,11 +113,11 @@ class _Order:
 
 def _first_order(case: Case) -> _Order:
     results: Sequence[Gradients] = _run(case)
-    rounding = _Rounding(case)
-    forward = _compare_values(case, results, rounding, _coarsest_dtype(case.check))
+    rounding = Rounding(case)
+    forward = _compare_values(case, results, rounding, coarsest_dtype(case.check))
     if forward is not None:
         results = second_look(case, results) or results
-        forward = _compare_values(case, results, rounding, _coarsest_dtype(case.check))
+        forward = _compare_values(case, results, rounding, coarsest_dtype(case.check))
     blame = forward is None or forward.code == "GC306"
     found = _of_order(case, results, rounding, 1, blame=blame)
     statuses = [*found.statuses]
@@ -149,7 +148,7 @@ def _examined(case: Case, order: int, *, blame: bool = True) -> _Order:
     """Run and judge the derivatives of this order, and explain the outliers."""
     if order == 2:
         case = second_order(case)
-    return _of_order(case, _run(case), _Rounding(case), order, blame=blame)
+    return _of_order(case, _run(case), Rounding(case), order, blame=blame)
 
 
 def _located(case: Case, order: int, found: _Order) -> list[Diagnosis]:
@@ -166,16 +165,16 @@ def _located_value(case: Case, forward: Diagnosis) -> Diagnosis:
     from gradcheck_cli.suite.blame import locate_value
 
     def differ(piece: Case) -> Diagnosis | None:
-        return _compare_values(piece, _run(piece), _Rounding(piece), _coarsest_dtype(piece.check))
+        return _compare_values(piece, _run(piece), Rounding(piece), coarsest_dtype(piece.check))
 
     return locate_value(case, forward, differ)
 
 
 def _of_order(
-    case: Case, results: Sequence[Gradients], rounding: _Rounding, order: int, *, blame: bool = True
+    case: Case, results: Sequence[Gradients], rounding: Rounding, order: int, *, blame: bool = True
 ) -> _Order:
     """Judge every input's gradient. Without `blame` nobody is named: the values already differ."""
-    dtype = _coarsest_dtype(case.check)
+    dtype = coarsest_dtype(case.check)
     judged = _verdicts(case, results, rounding, order, dtype)
     if dtype != "float64" and any(lone(j.verdict) for j in judged):
         judged = _excused(case, results, rounding, order, judged)
@@ -218,12 +217,12 @@ def _blameless(verdict: Verdict) -> Verdict:
 
 
 def _verdicts(
-    case: Case, results: Sequence[Gradients], rounding: _Rounding, order: int, dtype: str
+    case: Case, results: Sequence[Gradients], rounding: Rounding, order: int, dtype: str
 ) -> list[_Judged]:
     """Every input's verdict, where PyTorch computed in `dtype`."""
     judged = []
     for position, name in enumerate(case.wrt, start=1):
-        allowances = _allowances(case.check, rounding, position, dtype)
+        allowances = allowances_of(case.check, rounding, position, dtype, results)
         verdict = judge(name, case.variables[name].shape, results, allowances, order=order)
         judged.append(_Judged(verdict, allowances, results))
     return judged
@@ -232,7 +231,7 @@ def _verdicts(
 def _excused(
     case: Case,
     results: Sequence[Gradients],
-    rounding: _Rounding,
+    rounding: Rounding,
     order: int,
     judged: list[_Judged],
 ) -> list[_Judged]:
@@ -240,7 +239,7 @@ def _excused(
     finer = exact(case, results)
     if finer is None:
         return judged
-    dtype = _coarsest_dtype(case.check)
+    dtype = coarsest_dtype(case.check)
     again = _verdicts(case, finer, rounding, order, "float64")
     return [
         fine._replace(verdict=excused(coarse.verdict, fine.verdict, results, dtype))
@@ -265,48 +264,8 @@ def _worst(statuses: Sequence[Status]) -> Status:
     return "passed"
 
 
-class _Rounding:
-    """What rounding costs the value and each gradient, measured once and only when asked for."""
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self._plan: Plan | None = None
-        self._measured: dict[str, list[Array]] = {}
-
-    def of(self, dtype: str, position: int) -> Array:
-        """The spread of output `position`: 0 is the value, then the gradients in order."""
-        if dtype not in self._measured:
-            if self._plan is None:
-                self._plan = rounding_plan(self._case)
-            spreads = spread(self._plan, self._case.arrays, dtype, self._case.check.seed)
-            self._measured[dtype] = spreads
-        return self._measured[dtype][position]
-
-
-def _allowances(check: Check, rounding: _Rounding, position: int, dtype: str) -> Allowances:
-    """What may differ in output `position`, where PyTorch computed in `dtype`."""
-
-    def measured(method: str) -> Array:
-        if method != "torch" or dtype == "float64":
-            return rounding.of("float64", position)
-        return rounding.of(dtype, position) + 16 * SMALLEST_STEP[dtype]
-
-    tolerance = check.tolerance
-    return Allowances(
-        None if tolerance is None else tolerance.rtol,
-        None if tolerance is None else tolerance.atol,
-        measured,
-    )
-
-
-def _coarsest_dtype(check: Check) -> str:
-    """The least precise type that PyTorch computes in: the check's, or that of one of its inputs."""
-    floating = [spec.dtype for spec in check.inputs if spec.dtype is not None and spec.is_floating]
-    return max((check.dtype, *floating), key=UNIT_ROUNDOFF.__getitem__)
-
-
 def _compare_values(
-    case: Case, results: Sequence[Gradients], rounding: _Rounding, dtype: str
+    case: Case, results: Sequence[Gradients], rounding: Rounding, dtype: str
 ) -> Diagnosis | None:
     """Forward values by PyTorch and by the engine must agree too, or the gradients are of two functions."""
     values = {r.method: r.value for r in results if r.value is not None}
@@ -321,7 +280,7 @@ def _compare_values(
     comparison = compare(
         ("engine", "torch"),
         (Estimate(ours), Estimate(theirs, error)),
-        _allowances(case.check, rounding, 0, dtype),
+        allowances_of(case.check, rounding, 0, dtype),
     )
     if comparison.agree:
         return None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from gradcheck_cli.errors import Problem, Where
 
 Status = Literal["passed", "failed", "inconclusive", "error", "skipped"]
+# Warnings that a check passes which could have missed a mistake: its verdict stands.
+BLIND = frozenset({"GC211", "GC212", "GC213", "GC214", "GC215"})
 MethodStatus = Literal["agrees", "disagrees", "undecided", "unavailable"]
 
 
@@ -18,7 +20,9 @@ MethodStatus = Literal["agrees", "disagrees", "undecided", "unavailable"]
 class MethodOutcome:
     """One method's gradient of one input, held against the reference.
 
-    `error_over_allowance` is the number that decides: at most 1 agrees. `value` and `expected` are this
+    `error_over_allowance` is the number that decides: at most 1 agrees. `allowance` is the largest one of
+    an element: an error above it in any element would have been seen (along probes: in any single one); None
+    where the reference or this method can't tell all elements. `value` and `expected` are this
     gradient's and the reference's element at `worst_index`. `reason` says why, where it is undecided or
     unavailable. All are None where the method gave no gradient.
     """
@@ -35,6 +39,7 @@ class MethodOutcome:
     elements: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    allowance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,13 @@ class GradientOutcome:
     `groups` are the methods that agree with one another, largest first, and `outliers` those that are
     named as wrong; `equal` are the pairs whose gradients are the same bit for bit. `derived` is the closed
     form as text. `order` is 2 where this is the gradient of the gradient.
+
+    `smallest_visible_error` is what the check was able to see: had one element of the reference's gradient,
+    or of the formula under test, been off by more, two independent witnesses would not have agreed. It is
+    the smallest `allowance` of a method that agrees with the reference and shares no rules with it (the
+    formula's own, where there is one). `smallest_visible_relative_error` is the same over the gradient's
+    largest element. Both are None where no independent witness agrees. `rounding_aside` says that an error
+    which rounding explains would not show, however large: of large inputs that isn't measured in advance.
     """
 
     input: str
@@ -56,6 +68,9 @@ class GradientOutcome:
     outliers: tuple[str, ...] = ()
     equal: tuple[tuple[str, str], ...] = ()
     order: int = 1
+    smallest_visible_error: float | None = None
+    smallest_visible_relative_error: float | None = None
+    rounding_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

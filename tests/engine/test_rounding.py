@@ -106,3 +106,14 @@ def test_orthogonal_transformations_leave_small_elements_no_better_than_large_on
     single = np.abs(np.fft.fft(values.astype(np.float32)))
     exact = np.abs(np.fft.fft(values.astype(np.float32).astype(np.float64)))
     assert (np.abs(single - exact) <= measured).all()
+
+
+def test_what_underflows_in_half_precision_is_off_by_half_a_step() -> None:
+    """1e-3 squared is 1e-6 in float16, where numbers are 6e-8 apart: off by some percent, not by 2^-11."""
+    x = variable("x", (200,))
+    values = np.random.default_rng(0).uniform(0.5e-3, 2e-3, 200).astype(np.float16)
+    exact = values.astype(np.float64)
+    (measured,) = spread(Plan([(x * x) * 1000.0]), {"x": exact}, "float16")
+    half = (values * values) * np.float16(1000)
+    assert (np.abs(half.astype(np.float64) - exact**2 * 1000) <= measured).all()
+    assert (measured <= 8 * 1000 * 2.0**-24).all()

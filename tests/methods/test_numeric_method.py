@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.graph import TABLE
-from gradcheck_cli.methods import numeric_method, sweep
+from gradcheck_cli.methods import manual_method, numeric_method, sweep
 from gradcheck_cli.methods.case import prepare
+from gradcheck_cli.methods.probes import PROBES
 from gradcheck_cli.spec.load import load_text
+from gradcheck_cli.verdict.compare import Allowances
+from gradcheck_cli.verdict.judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,22 +243,167 @@ def test_an_empty_input_has_an_empty_gradient() -> None:
     assert estimate("x.sum()", np.ones((0, 3))).gradient.shape == (0, 3)
 
 
-@pytest.mark.parametrize("expression", ["x.logsumexp((0, 1))", "x.norm()"])
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("-0.5 * (x * x).sum()", -1.0),
+        ("(x * x).sum() * 3 / x.numel()", 6.0 / 40),
+        ("-(x * x).mean() / 2", -1.0 / 40),
+        ("0 * (x * x).sum()", 0.0),
+    ],
+)
+def test_factors_of_a_sum_go_to_the_weights(
+    expression: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_evaluations(monkeypatch)
+    x = np.random.default_rng(0).standard_normal(40)
+    np.testing.assert_allclose(estimate(f'"{expression}"', x).gradient, value * x, rtol=1e-12)
+    assert calls[0] <= 3 or not value
+
+
+@pytest.mark.parametrize(
+    ("expression", "x", "derivative"),
+    [
+        ("x.sqrt() * x.abs()", [1e-12, 1e-3, 1.0, 4.0], lambda x: 1.5 * np.sqrt(x)),
+        ("x.log() + x.abs()", [1e-200, 1e-12, 1.0], lambda x: 1 / x + 1),
+        ("x.acos() + x.abs()", [1 - 2.0**-9, 1 - 2.0**-16, 0.5], lambda x: 1 - (1 - x * x) ** -0.5),
+        ("x.atanh() * x.abs()", [1 - 2.0**-12, 0.5], lambda x: np.arctanh(x) + x / (1 - x * x)),
+        ("(x - 3).log1p() + x.abs()", [2 + 2.0**-10, 5.0], lambda x: 1 / (x - 2) + 1),
+        ("(1 - x) ** 2.5 + x.abs()", [1.0, 0.5], lambda x: 1 - 2.5 * (1 - x) ** 1.5),
+    ],
+)
+def test_near_the_edge_of_a_domain_differences_are_taken_from_inside(
+    expression: str, x: list[float], derivative: Callable[[Any], Any]
+) -> None:
+    found = estimate(f'"{expression}"', x)
+    assert found.error is not None
+    true = derivative(np.array(x))
+    assert (found.error <= 1e-3 * np.abs(true)).all()
+    assert (np.abs(found.gradient - true) <= found.error + 1e-14 * np.abs(true)).all()
+
+
+@pytest.mark.parametrize("expression", ["x.logsumexp((0, 1))", "x.norm()", "x.norm(3)"])
 def test_large_inputs_are_probed(expression: str) -> None:
     x = np.random.default_rng(0).standard_normal((400, 500))
     found = estimate(expression, x)
     right = np.exp(x) / np.exp(x).sum() if "log" in expression else x / np.linalg.norm(x)
+    if "3" in expression:
+        size = np.abs(x)
+        right = np.sign(x) * size**2 / (size**3).sum() ** (2 / 3)
     assert found.probes is not None
-    assert found.note == "8 probes of 200000 elements"
+    assert found.note is not None
+    assert "200000 elements by 2 random probes" in found.note
     for k, (slope, error) in enumerate(zip(found.probes.slopes, found.probes.errors, strict=True)):
         direction = found.probes.direction(k)
         assert np.array_equal(direction, found.probes.direction(k))
-        size = np.linalg.norm(right * direction)
-        assert error < 1e-6 * size
-        assert abs((right * direction).sum() - slope) <= error + 1e-9 * size
+        length = np.linalg.norm(right * direction)
+        assert error < 1e-6 * length
+        assert abs((right * direction).sum() - slope) <= error + 1e-9 * length
 
 
 def test_probes_at_a_kink_can_not_tell() -> None:
     found = estimate("x.norm()", np.zeros((400, 500)))
     assert found.probes is not None
     assert np.isinf(found.probes.errors).all()
+
+
+def test_signs_of_probes_have_magnitudes_that_do_not_cancel() -> None:
+    """Two equal errors cancel in every second probe of signs alone, and in none of these."""
+    found = estimate("x.norm()", np.ones(500_000))
+    assert found.probes is not None
+    for k in range(PROBES):
+        moved = np.abs(found.probes.direction(k))
+        assert moved.min() >= 1.0
+        assert moved.max() <= 2.0
+        assert np.unique(moved).size > 30_000
+
+
+N = 1_000_000
+WRONG = 765_432
+
+
+def spec(expression: str, manual: str, count: int = N) -> str:
+    return (
+        f"version: 1\ninputs: {{x: {{shape: [{count}]}}}}\nexpression: {expression}\n"
+        f"manual: {{x: {manual}}}\nmethods: [manual, numeric]\n"
+    )
+
+
+def wrong_elements(
+    expression: str, manual: str, monkeypatch: pytest.MonkeyPatch, count: int = N
+) -> tuple[Any, float]:
+    """The judgement of a wrong formula, and how often the function was evaluated on all elements."""
+    evaluated = [0]
+
+    def counting(plain: Any) -> Any:
+        def made(self: Any, arrays: Any, varying: str) -> Any:
+            function = plain(self, arrays, varying)
+
+            def counted(x: Array, *args: Any) -> Array:
+                evaluated[0] += x.size
+                return np.asarray(function(x, *args))
+
+            return counted
+
+        return made
+
+    case = prepare(load_text(spec(expression, manual, count))[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "partial", counting(Plan.partial))
+        results = [manual_method.run(case), numeric_method.run(case)]
+        verdict = judge("x", (count,), results, Allowances(None, None, lambda _: None))
+        return verdict, evaluated[0] / count
+
+
+BUMP = f" + (torch.arange(x.numel()) == {WRONG}) * 1.0"
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_one_wrong_element_among_a_million_is_found(
+    shortcut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the numeric method alone: element by element, or by probes and bisection."""
+    if not shortcut:
+        monkeypatch.setattr(numeric_method, "is_diagonal", lambda *_: False)
+        monkeypatch.setattr(sweep, "is_diagonal", lambda *_: False)
+    verdict, evaluations = wrong_elements("(x * x).sum()", f"2 * x{BUMP}", monkeypatch)
+    assert verdict.status == "failed"
+    assert verdict.outcome.outliers == ("manual",)
+    row = verdict.outcome.methods[0]
+    assert row.worst_index == (WRONG,)
+    assert row.value - row.expected == pytest.approx(1.0, abs=1e-9)
+    assert row.mismatched == 1
+    assert evaluations <= (4 if shortcut else 60)
+    assert evaluations > 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "manual"),
+    [
+        ("x.logsumexp(0)", f"x.softmax(0) * (1 {BUMP})"),
+        ("x.norm()", f"x / x.norm() {BUMP}"),
+        ("(x * x).sum().sqrt()", f"x / x.norm() {BUMP} - (torch.arange(x.numel()) == 3) * 1.0"),
+    ],
+)
+def test_bisection_takes_as_many_evaluations_as_there_are_halvings(
+    expression: str, manual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict, evaluations = wrong_elements(expression, manual, monkeypatch)
+    row = verdict.outcome.methods[0]
+    several = "== 3" in manual
+    assert row.worst_index in ([(WRONG,), (3,)] if several else [(WRONG,)])
+    assert row.mismatched == 1 + several
+    assert row.reason == "found by bisection" + several * "; others are wrong too"
+    assert evaluations <= 60
+
+
+def test_bisection_by_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No complex step: each halving is one difference; noise and the two probes take the rest."""
+    verdict, evaluations = wrong_elements(
+        "(x.abs() ** 3).sum().sqrt()",
+        "1.5 * x * x.abs() / (x.abs() ** 3).sum().sqrt() + (torch.arange(x.numel()) == 54321) * 1.0",
+        monkeypatch,
+        200_000,
+    )
+    assert verdict.outcome.methods[0].worst_index == (54321,)
+    assert evaluations <= 120

@@ -66,6 +66,8 @@ def outcomes() -> Outcomes:
                 *(agrees(m) for m in ("torch", "engine", "manual", "derived")),
                 agrees("numeric", 0.0027),
                 equal=(("torch", "engine"), ("torch", "manual"), ("manual", "derived")),
+                smallest_visible_error=3.1e-9,
+                smallest_visible_relative_error=1e-9,
             ),
         ),
     )
@@ -98,6 +100,12 @@ def outcomes() -> Outcomes:
                 "manual",
                 "2 * (predicted - real)",
                 PLACE,
+                also=(
+                    Diagnosis("GC105", "a term is missing: predicted - real"),
+                    Diagnosis("GC111", "nearly right", fix="2.0 * (predicted - real)"),
+                ),
+                difference="predicted - real",
+                operator="torch.pow",
             ),
         ),
         manual={"predicted": PLACE},

@@ -41,6 +41,7 @@ def test_the_format_has_every_field_of_version_1(outcomes: Outcomes) -> None:
         "method": "manual",
         "status": "disagrees",
         "error_over_allowance": 5e12,
+        "allowance": None,
         "max_abs_error": 3.79086,
         "max_rel_error": 0.5,
         "worst_index": [0, 2],
@@ -57,6 +58,12 @@ def test_the_format_has_every_field_of_version_1(outcomes: Outcomes) -> None:
         "method": "manual",
         "message": "off by a constant factor: multiply by 2",
         "fix": "2 * (predicted - real)",
+        "difference": "predicted - real",
+        "operator": "torch.pow",
+        "also": [
+            {"code": "GC105", "message": "a term is missing: predicted - real", "fix": None},
+            {"code": "GC111", "message": "nearly right", "fix": "2.0 * (predicted - real)"},
+        ],
         "line": 8,
         "column": 14,
     }
@@ -68,6 +75,13 @@ def test_the_format_has_every_field_of_version_1(outcomes: Outcomes) -> None:
         "hint": "did you mean `predicted`?",
     }
     assert [e["code"] for e in document["checks"][3]["more_errors"]] == ["GC302"]
+
+
+def test_what_the_check_could_have_seen(outcomes: Outcomes) -> None:
+    document = report([outcomes["sum of squared errors"]], 0.1, 0)
+    gradient = document["checks"][0]["gradients"][0]
+    assert gradient["smallest_visible_error"] == 3.1e-9
+    assert gradient["smallest_visible_relative_error"] == 1e-9
 
 
 def test_numbers_that_json_lacks_are_strings(outcomes: Outcomes) -> None:

@@ -276,3 +276,56 @@ def test_an_input_in_a_coarser_dtype_is_no_false_alarm() -> None:
 def test_what_pytorch_warns_of_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert outcome_of("inputs: {x: {shape: [1]}}\nexpression: x.var()").status == "inconclusive"
     assert capfd.readouterr() == ("", "")
+
+
+def test_overflow_in_half_precision_is_no_mistake_of_anybody() -> None:
+    text = "dtype: float16\ninputs: {x: {value: [300.0, 1.0, 2.0]}}\nexpression: (x * x).mean()\n"
+    outcome = outcome_of(text + "manual: {x: 2 * x / 3}")
+    assert outcome.status == "inconclusive"
+    assert "GC306" in codes(outcome)
+    # Twice the sum of squares overflows; its gradient does not. A square root's is NaN or 0 then.
+    outcome = outcome_of(text.replace("(x * x).mean()", "(x * x).sum().sqrt()"))
+    (gradient,) = outcome.gradients
+    assert outcome.status == "inconclusive"
+    assert gradient.outliers == ()
+    row = next(m for m in gradient.methods if m.method == "torch")
+    assert row.status == "undecided"
+    assert row.reason is not None
+    assert "agrees in float64" in row.reason
+    assert all("torch" not in pair for pair in gradient.equal)
+    # Where the dtype has the range, nothing is said.
+    outcome = outcome_of(text.replace("float16", "bfloat16"))
+    assert outcome.status == "passed"
+
+
+def test_a_wrong_formula_is_still_named_where_the_dtype_is_not_enough() -> None:
+    outcome = outcome_of(
+        "dtype: float16\ninputs: {x: {value: [300.0, 1.0, 2.0]}}\nexpression: (x * x).sum().sqrt()\n"
+        "manual: {x: 2 * x / (x * x).sum().sqrt()}"
+    )
+    assert outcome.status == "failed"
+    assert outcome.gradients[0].outliers == ("manual",)
+    assert {"GC306", "GC101"} <= codes(outcome)
+
+
+def test_a_rule_that_pytorch_has_wrong_in_every_dtype_is_no_matter_of_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    right = torch.sin
+    monkeypatch.setattr(torch, "sin", lambda x: right(x) + 0.01 * (x - x.detach()))
+    outcome = outcome_of(
+        "dtype: float32\ninputs: {x: {shape: [4]}}\nexpression: torch.sin(x).sum()"
+    )
+    assert outcome.status == "failed"
+    assert outcome.gradients[0].outliers == ("torch",)
+    assert "GC306" not in codes(outcome)
+
+
+def test_of_large_inputs_rounding_is_left_out_of_what_would_show() -> None:
+    text = "inputs: {x: {shape: [SIZE]}}\nexpression: (x * x).sum()"
+    small, large = (outcome_of(text.replace("SIZE", size)).gradients[0] for size in ("9", "140000"))
+    assert (small.rounding_aside, large.rounding_aside) == (False, True)
+    assert small.smallest_visible_error is not None
+    assert large.smallest_visible_error is not None
