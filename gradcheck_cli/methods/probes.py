@@ -59,26 +59,33 @@ def probe(
 
     @lru_cache(maxsize=PROBES)
     def direction(k: int) -> Array:
-        bits = np.random.default_rng((seed, k)).integers(-(2**15), 2**15, count, np.int16)
-        away = bits * 2.0**-15
-        away += np.copysign(1.0, away)
+        drawn = np.random.default_rng((seed, k)).integers(0, 2**16, count, np.uint16)
+        away = _lengths()[drawn]
         away *= problem.sizes
         return np.asarray(away.reshape(shape))
 
     by_step = None if continued is None else _ComplexSteps(problem, continued)
-    if by_step is not None and by_step.confirmed(direction(0)):
+    first = None if by_step is None else by_step.confirmed(direction(0))
+    if first is not None and by_step is not None:
         along: Callable[[Array], tuple[float, float]] = by_step
         quick = None
     else:
         along = _Differences(problem, noise())
-        quick = along.quick
-    measured = [along(direction(k)) for k in range(PROBES)]
+        quick, first = along.quick, along(direction(0))
+    measured = [first, *(along(direction(k)) for k in range(1, PROBES))]
     slopes, errors = (np.array(column) for column in zip(*measured, strict=True))
     return Estimate(
         np.broadcast_to(np.nan, shape),
         probes=Probes(slopes, errors, direction, along, quick),
         note=f"{count} elements by {_CHANCE}",
     )
+
+
+@lru_cache(maxsize=1)
+def _lengths() -> Array:
+    """All values of v_i."""
+    numbers = np.arange(-(2**15), 2**15) * 2.0**-15
+    return np.asarray(numbers + np.copysign(1.0, numbers))
 
 
 @dataclass(frozen=True)
@@ -90,29 +97,37 @@ class _ComplexSteps:
 
     def __call__(self, direction: Array) -> tuple[float, float]:
         with np.errstate(all="ignore"):
-            change = self._change(direction)
-            error = EPS * KERNEL_ROUNDING * np.abs(change).sum()
-        return float(change.sum()), float(error)
+            return self._summed(self._change(direction))
+
+    def _summed(self, change: Array) -> tuple[float, float]:
+        return float(change.sum()), float(EPS * KERNEL_ROUNDING * np.abs(change).sum())
 
     def _change(self, direction: Array) -> Array:
         """Each output's part in the derivative."""
         point = np.empty(direction.shape, np.complex128)
         point.real = self.problem.point
         np.multiply(direction, COMPLEX_STEP, out=point.imag)
-        return np.asarray(self.problem.weight * self.continued(point).imag * (1 / COMPLEX_STEP))
+        change = self.problem.weight * self.continued(point).imag
+        change *= 1 / COMPLEX_STEP
+        return np.asarray(change)
 
-    def confirmed(self, direction: Array) -> bool:
-        """Whether a difference says the same of every output."""
+    def confirmed(self, direction: Array) -> tuple[float, float] | None:
+        """The same, if a difference says it of every output; else None."""
         problem = self.problem
         with np.errstate(all="ignore"):
-            above = problem.evaluate(problem.point + CHECK_STEP * direction)
-            below = problem.evaluate(problem.point - CHECK_STEP * direction)
-            change = problem.weight * (above - below) / (2 * CHECK_STEP)
-            size = np.abs(change)
-            rounding = EPS * KERNEL_ROUNDING / CHECK_STEP * np.abs(problem.weight * above)
+            moved = direction * CHECK_STEP
+            above = problem.evaluate(problem.point + moved)
+            change = above - problem.evaluate(np.subtract(problem.point, moved, out=moved))
+            change *= problem.weight
+            change /= 2 * CHECK_STEP
             # An output that hardly changes has a curvature like the others'.
-            allowed = CHECK_SHARE * size + rounding + CHECK_STEP * size.mean()
-            return bool((np.abs(change - self._change(direction)) <= allowed).all())
+            allowed = CHECK_SHARE * np.abs(change)
+            allowed += CHECK_STEP / CHECK_SHARE * allowed.mean()
+            above *= problem.weight
+            allowed += EPS * KERNEL_ROUNDING / CHECK_STEP * np.abs(above)
+            found = self._change(direction)
+            change -= found
+            return self._summed(found) if (np.abs(change) <= allowed).all() else None
 
 
 @dataclass(frozen=True)

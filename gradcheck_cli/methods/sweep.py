@@ -32,7 +32,8 @@ _STACKED = 2**20
 # A typical magnitude is seen in this many elements.
 _SAMPLE = 1 << 12
 # No step is so small that its differences vanish.
-_LEAST = 2.0**-900
+_LEAST, _MOST = 2.0**-900, 2.0**900
+_EXPONENT = 0x7FF << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,11 @@ class Problem:
 
         An element's own magnitude, or a typical one's where it is zero or tiny.
         """
-        size = np.abs(self.point.reshape(-1))
-        usable = np.isfinite(size) & (size > self.scale * _TINY)
-        return power_of_two(np.where(usable, size, self.scale))
+        size = np.abs(self.point.reshape(-1), dtype=np.float64)
+        usable = size > self.scale * _TINY
+        usable &= size < np.inf
+        np.copyto(size, self.scale, where=~usable)
+        return power_of_two(size)
 
     @cached_property
     def base(self) -> Array:
@@ -140,7 +143,9 @@ def typical_size(point: Array) -> float:
 
 def power_of_two(size: Array) -> Array:
     """The largest power of two that isn't above each number, but at least what differences need."""
-    return np.asarray(np.ldexp(1.0, np.frexp(np.maximum(size, _LEAST))[1] - 1))
+    # A number without its mantissa: the exponent alone.
+    bits = np.clip(size, _LEAST, _MOST).view(np.int64)
+    return np.asarray((bits & _EXPONENT).view(np.float64))
 
 
 def sweeps_of(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -282,6 +283,9 @@ def _pow(x: Any, y: Any) -> Any:
     return np.where(y < 0, unit, power).astype(power.dtype, copy=False)
 
 
+_FEW_FACTORS = (1, 2, 3, 4)
+
+
 def _complex_pow(x: Any, y: Any) -> Any:
     """`x ** y` beside the real axis, where imaginary parts are tiny and must keep their digits.
 
@@ -292,6 +296,8 @@ def _complex_pow(x: Any, y: Any) -> Any:
         at_zero = np.where(y.real > 0, 0.0, np.nan)
         moved = np.where(x.real > 0, np.power(x, y), np.where(x == 0, at_zero, np.nan))
         return np.where(y.imag != 0, moved, _complex_pow(x, y.real))
+    if y.ndim == 0 and y in _FEW_FACTORS:
+        return reduce(np.multiply, [x] * int(y))  # exact signs, and a tenth of the time
     # A negative base is flipped, so that its angle is tiny rather than a rounded pi.
     negative = x.real < 0
     base = np.where(negative, -x, x)
