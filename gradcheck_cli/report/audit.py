@@ -62,7 +62,9 @@ class AuditReport:
         counted = Counter(one.kind for one in group)
         kinds = ", ".join(f"{kind} ({n})" if n > 1 else kind for kind, n in counted.items())
         codes = " ".join(dict.fromkeys(one.codes[0] for one in group))
-        heading = Text.assemble((printable(reason), "bold"), f" hides {kinds} ", (codes, "yellow"))
+        heading = Text.assemble(
+            "blind to ", (kinds, "bold"), " ", (codes, "yellow"), f", since {printable(reason)}"
+        )
         terminal.paragraph(heading, indent=_INDENT, hanging=_INDENT)
         shown = group if self._verbosity > 0 else group[:_EXAMPLES]
         for one in shown:

@@ -223,7 +223,7 @@ def _method(
             "undecided",
             elements=estimate.gradient.size,
             seconds=result.seconds,
-            reason="nothing to compare with",
+            reason="no other agrees with it" if len(groups) > 1 else "nothing to compare with",
         )
     comparison = vote.located(method, against)
     value, expected = comparison.values or (None, None)

@@ -197,5 +197,10 @@ def places(count: int) -> str:
 
 
 def listed(methods: Sequence[str]) -> str:
-    """Names joined for a sentence."""
-    return " and ".join(methods)
+    """Names joined for a sentence.
+
+    >>> listed(["torch", "engine", "derived"])
+    'torch, engine and derived'
+    """
+    *others, last = methods
+    return f"{', '.join(others)} and {last}" if others else last

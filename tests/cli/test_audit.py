@@ -31,7 +31,7 @@ def test_a_blind_spot_fails_with_its_cause_and_cure(gradcheck: Command) -> None:
     Path("blind.yaml").write_text(BLIND)
     result = gradcheck("audit", "blind.yaml", "right.yaml")
     assert result.code == ExitCode.FAILED
-    assert "every element of `x` is positive hides" in result.out
+    assert "since every element of `x` is positive" in result.out
     assert "x: {shape: [3, 4], sample: normal}" in result.out
     assert "1 check with blind spots" in result.out
     # The whole list, and every kind.

@@ -63,7 +63,7 @@ def test_a_blind_spot_has_its_cause_examples_and_cure(printed: io.StringIO) -> N
         "+ good                                           sees 40 of 40 mistakes   100 ms\n"
         "? spotted                                        sees 40 of 43 mistakes   100 ms\n"
         "\n"
-        "  every element of `x` is positive hides mask dropped (3) GC108\n"
+        "  blind to mask dropped (3) GC108, since every element of `x` is positive\n"
         "    x: grad\n"
         "    x: grad\n"
         "    and 1 more (-v)\n"

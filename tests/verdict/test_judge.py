@@ -185,7 +185,7 @@ def test_conventions_at_a_kink_may_differ_and_are_named() -> None:
     assert verdict.status == "passed"
     (note,) = verdict.notes
     assert note.code == "GC201"
-    assert "torch and engine and derived 0; manual 1" in note.message
+    assert "torch, engine and derived 0; manual 1" in note.message
     assert "0 and 1 at [0]" in note.message
 
 
