@@ -10,6 +10,7 @@ from rich.text import Text
 
 import gradcheck_cli
 from gradcheck_cli.errors import cells, printable
+from gradcheck_cli.report.json_report import problem_data
 from gradcheck_cli.report.numbers import count, seconds
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def document(
             "exit_code": int(exit_code),
         },
         "checks": [_check(audit) for audit in audits],
-        "problems": [_problem(problem) for problem in problems],
+        "problems": [problem_data(problem) for problem in problems],
     }
 
 
@@ -187,17 +188,6 @@ def _check(audit: CheckAudit) -> dict[str, Any]:
             }
             for one in audit.blind
         ],
-        "error": None if audit.error is None else _problem(audit.error),
-        "more_errors": [_problem(problem) for problem in audit.also],
-    }
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    where = problem.where
-    return {
-        "code": problem.code,
-        "message": problem.message,
-        "line": None if where is None else where.line,
-        "column": None if where is None else where.column,
-        "hint": problem.hint,
+        "error": None if audit.error is None else problem_data(audit.error),
+        "more_errors": [problem_data(problem) for problem in audit.also],
     }

@@ -69,8 +69,8 @@ def _check(outcome: CheckOutcome) -> dict[str, Any]:
         "value": {method: _number(value) for method, value in outcome.value.items()},
         "gradients": [_gradient(gradient) for gradient in outcome.gradients],
         "diagnoses": [_diagnosis(diagnosis) for diagnosis in outcome.diagnoses],
-        "error": None if outcome.error is None else _problem(outcome.error),
-        "more_errors": [_problem(problem) for problem in outcome.also],
+        "error": None if outcome.error is None else problem_data(outcome.error),
+        "more_errors": [problem_data(problem) for problem in outcome.also],
         "reproduce": outcome.reproduce or None,
     }
 
@@ -129,7 +129,8 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def problem_data(problem: Problem) -> dict[str, Any]:
+    """A problem as plain data."""
     where = problem.where
     return {
         "code": problem.code,

@@ -29,6 +29,7 @@ from gradcheck_cli.methods.case import Case, prepare, values_of
 from gradcheck_cli.methods.engine_method import rounding_plan
 from gradcheck_cli.methods.gradients import Array, Estimate
 from gradcheck_cli.schema import Invalid
+from gradcheck_cli.suite.attempt import attempt
 from gradcheck_cli.suite.ending import PRECEDENCE
 from gradcheck_cli.suite.propose import Proposal, proposals
 from gradcheck_cli.verdict.compare import Allowances, compare
@@ -105,26 +106,16 @@ def audit_check(check: Check) -> CheckAudit:
     """Audit one check. What goes wrong with it is its `error`; nothing is raised for that."""
     start = perf_counter()
     result = CheckAudit(check.id, check.name, "error", check.file, check.line)
-    try:
+
+    def audited() -> CheckAudit:
         case = prepare(check)
         with values_of(check):
-            result = _audited(result, case)
-    except GradcheckError as error:
-        first, *others = error.problems
-        result = replace(result, error=first, also=tuple(others))
-    except Invalid as error:
-        where = check.expression.where(0, len(check.expression.text))
-        problem = Problem(error.code, error.message, where, error.hint, ExitCode.CANNOT_RUN)
-        result = replace(result, error=problem)
-    except MemoryError:
-        problem = Problem(
-            "GC303",
-            "the check ran out of memory",
-            hint="use smaller shapes",
-            exit_code=ExitCode.CANNOT_RUN,
-        )
-        result = replace(result, error=problem)
-    return replace(result, seconds=perf_counter() - start)
+            return _audited(result, case)
+
+    found, problems = attempt(check, audited)
+    if found is None:
+        found = replace(result, error=problems[0], also=problems[1:])
+    return replace(found, seconds=perf_counter() - start)
 
 
 class Bench:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck_cli.engine.plan import Plan
-from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where
 from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods import applicable, load, run
 from gradcheck_cli.methods.case import Case, prepare, values_of
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
-from gradcheck_cli.schema import Invalid
+from gradcheck_cli.suite.attempt import attempt
 from gradcheck_cli.suite.budget import Rounding, allowances_of, coarsest_dtype
 from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.suite.precision import exact, excused, excused_value, lone
@@ -28,6 +27,7 @@ from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutco
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gradcheck_cli.errors import Where
     from gradcheck_cli.spec.check import Check
 
 
@@ -53,32 +53,23 @@ def run_check(check: Check) -> CheckOutcome:
         manual={name: source.where(0, len(source.text)) for name, source in check.manual.items()},
         reproduce=reproduce(check),
     )
-    try:
+    loading = 0.0
+
+    def judged() -> CheckOutcome:
+        nonlocal loading
         case = prepare(check)
-        loading = perf_counter()
+        before = perf_counter()
         load(applicable(case, check.methods))
-        start += perf_counter() - loading  # importing PyTorch is no check's own time
+        loading = perf_counter() - before  # importing PyTorch is no check's own time
         with values_of(check):
             # Before anything runs: PyTorch has no limit, and would take all memory, or forever.
             Plan([case.output], limit=memory_limit())
-            outcome = _judged(outcome, case)
-    except GradcheckError as error:
-        first, *others = error.problems
-        outcome = replace(outcome, error=first, also=tuple(others))
-    except Invalid as error:
-        # A kernel refused a value: an index out of range, a matrix that isn't positive definite.
-        where = check.expression.where(0, len(check.expression.text))
-        problem = Problem(error.code, error.message, where, error.hint, ExitCode.CANNOT_RUN)
-        outcome = replace(outcome, error=problem)
-    except MemoryError:
-        problem = Problem(
-            "GC303",
-            "the check ran out of memory",
-            hint="use smaller shapes",
-            exit_code=ExitCode.CANNOT_RUN,
-        )
-        outcome = replace(outcome, error=problem)
-    return replace(outcome, seconds=perf_counter() - start)
+            return _judged(outcome, case)
+
+    found, problems = attempt(check, judged)
+    if found is None:
+        found = replace(outcome, error=problems[0], also=problems[1:])
+    return replace(found, seconds=perf_counter() - start - loading)
 
 
 def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
