@@ -4,16 +4,11 @@ from typing import Annotated
 
 import typer
 
+from gradcheck_cli.cli.arguments import Dtypes, Files, Json, Keyword, Seed
+
 
 def compare(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES",
-            help="Spec files, folders, globs, FILE::NAME for one check, or - for stdin.",
-            show_default=False,
-        ),
-    ],
+    files: Files,
     methods: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Of torch, engine, manual, derived, numeric."),
@@ -21,24 +16,12 @@ def compare(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps, for torch.")
     ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Of float64, float32, float16, bfloat16."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the samples.")] = None,
+    dtype: Dtypes = None,
+    seed: Seed = None,
     rtol: Annotated[float | None, typer.Option(metavar="X", help="Relative tolerance.")] = None,
     atol: Annotated[float | None, typer.Option(metavar="X", help="Absolute tolerance.")] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the JSON report; - for stdout (what people read then goes to stderr).",
-        ),
-    ] = None,
-    keyword: Annotated[
-        str | None,
-        typer.Option("-k", metavar="TEXT", help="Only checks with TEXT in their id or tags."),
-    ] = None,
+    json: Json = None,
+    keyword: Keyword = None,
     exitfirst: Annotated[
         bool, typer.Option("-x", "--exitfirst", help="Stop at the first check that is not right.")
     ] = False,

@@ -5,16 +5,11 @@ from typing import Annotated
 
 import typer
 
+from gradcheck_cli.cli.arguments import Files
+
 
 def validate(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES",
-            help="Spec files, folders, globs, FILE::NAME for one check, or - for stdin.",
-            show_default=False,
-        ),
-    ],
+    files: Files,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="List the checks that were found.")
     ] = False,
