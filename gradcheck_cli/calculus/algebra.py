@@ -283,7 +283,8 @@ def pull_out(node: Expr) -> Expr | None:
         if factor != 1:
             return scaled(factor, _with(node, position, rest))
         rest, by = static_divisor(arg)
-        if by is not None:
+        # A quotient of integers is no integer: what is linear in the one may refuse the other.
+        if by is not None and rest.dtype == arg.dtype:
             return _with(node, position, rest) / by
     return None
 
@@ -294,7 +295,9 @@ def inverse_of_multiple(node: Expr) -> Expr | None:
     if factor != 1:
         return _with(node, 0, rest) / whole(factor)
     rest, by = static_divisor(node.inputs[0])
-    return None if by is None else by * _with(node, 0, rest)
+    if by is None or rest.dtype != node.inputs[0].dtype:
+        return None
+    return by * _with(node, 0, rest)
 
 
 def _with(node: Expr, position: int, new: Expr) -> Expr:

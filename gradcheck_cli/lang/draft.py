@@ -43,6 +43,7 @@ class Draft(_Quiet):
     def __init__(self, edits: Edits, scope: Mapping[str, Expr]) -> None:
         super().__init__(edits.formula, scope)
         self.edits = edits
+        self.shown: dict[ast.AST, str] = {}  # how parts are called in messages
         self._built: dict[ast.AST, Any] = {}
         self._made: dict[ast.AST, Any] = {}
         self._above: set[ast.AST] = set()

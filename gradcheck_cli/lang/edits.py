@@ -180,7 +180,7 @@ class Edits:
             text, before, after = plain, whole[:start], whole[end:]
             bare = before.rstrip().endswith("(") and after.lstrip().startswith(")")
             if bare and self._is_grouped(node, start):
-                if binding == _ATOM and self._needed(node) < _ATOM:
+                if binding == _ATOM:
                     # The node's own parentheses are needed no longer.
                     before, after = before.rstrip()[:-1], after.lstrip()[1:]
             elif binding < self._needed(node):

@@ -4,6 +4,10 @@ A family of hypotheses is a module with `propose(suspect) -> Iterator[Finding]` 
 of anything that it proposes. Families are asked in the order of `LEAST` until one has found something that
 no later one can undercut, so cheap and plain explanations belong to families of their own.
 
+What takes long, because numbers are compared with those of many ingredients, is a `search` of its own, with
+`SEARCH` for its lowest cost; odd changes are put off (`guesses.ODD`) until nothing plain is found. What the
+numbers say of a finding decides about its code in the end (`kinds.told`).
+
 What a family may ask (see `suspect.py`):
 
 - `suspect.right(array)`: whether an array passes as the gradient at the check's own inputs;
@@ -29,13 +33,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_cli.verdict.diagnosis import (
+    analogies,
     axes,
     broken,
     constants,
     difference,
     factors,
     functions,
+    guesses,
     held,
+    kinds,
     nearly,
     pairs,
     places,
@@ -53,7 +60,7 @@ from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 from gradcheck_cli.verdict.outcome import Diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     class Family(Protocol):
@@ -64,13 +71,23 @@ if TYPE_CHECKING:
         def propose(self, suspect: Suspect) -> Iterator[Finding]:
             """What fits."""
 
+    class Search(Protocol):
+        """The part of such a module that takes long, with the lowest cost of what that finds."""
+
+        SEARCH: float
+
+        def search(self, suspect: Suspect) -> Iterator[Finding]:
+            """What fits."""
+
+    _Step = tuple[float, Callable[[Suspect], Iterator[Finding]]]
+
 
 __all__ = ["Finding", "Suspect", "diagnose"]
 
 # Asked in the order of their least cost; a general explanation that none can undercut ends it.
 FAMILIES: tuple[Family, ...] = (
+    analogies,
     axes,
-    broken,
     constants,
     factors,
     functions,
@@ -87,11 +104,14 @@ FAMILIES: tuple[Family, ...] = (
 )
 # Those that need no search: on large inputs the others look at a smaller version of the check.
 WHOLE: tuple[Family, ...] = (broken, whole)
+# What is wrong with these is left out of the person's own formula.
+_SEEN_AT_ONCE = frozenset({"GC110", "GC112"})
 # What a message says of sizes, which on a smaller version of the check are others.
 _SIZES = re.compile(r" \(= \d+\)")
-# Slips of the pen that can leave a formula without numbers, and what the likely ones cost.
-SLIPS: tuple[Family, ...] = (functions, axes)
-_LIKELY = 1.2
+# What they search for where nothing plain is found: numbers are compared with those of many ingredients.
+SEARCHES: tuple[Search, ...] = (constants, factors, regions, terms, units)
+# Slips of the pen that can leave a formula without numbers.
+SLIPS: tuple[Family, ...] = (signs, functions, axes, constants, products, analogies)
 # Of so many that fit about equally well, one that holds for other sizes too comes first.
 _COMPARED, _APART = 12, 0.6
 # A derived formula is shown as a repair where it isn't longer than this.
@@ -117,12 +137,13 @@ def diagnose(suspect: Suspect) -> Diagnosis:
         Diagnosis(f.code, f.message, suspect.input, suspect.method, f.fix, suspect.where)
         for f in _distinct(found)
     )
-    if first.fix is None and suspect.edits is not None:
+    if suspect.edits is not None and not found[0].changes:
         fix = short_truth(suspect, _LONGEST_TRUTH)
-        if fix is not None:
-            first = replace(
-                first, message=f"{first.message}; the formula derived is right", fix=fix
-            )
+        is_derived = first.fix is None or (first.fix == fix and first.code not in _SEEN_AT_ONCE)
+        if fix is not None and is_derived:
+            # Another formula than the person's, and it is said so.
+            message = f"{first.message}; the formula derived is right"
+            first = replace(first, message=message, fix=fix)
     return replace(first, also=tuple(others), difference=difference.of(suspect))
 
 
@@ -139,47 +160,54 @@ def _found(suspect: Suspect) -> list[Finding]:
                 for f in _found(smaller)
                 if f.fix is None or suspect.survives(f.fix)
             ]
-    found = _of(suspect, FAMILIES)
-    is_broken = any(finding.cost <= broken.LEAST for finding in found)
-    if is_broken and suspect.edits is not None and not any(_is_change(suspect, f) for f in found):
-        # It is seen at once that there are no numbers, or no gradient; where no stable form of the
-        # formula repairs it, a slip of the pen explains why.
-        found += [
-            replace(finding, cost=broken.LEAST - 1 / finding.cost)
-            for family in SLIPS
-            for finding in family.propose(suspect)
-            if finding.cost <= _LIKELY
-        ]
+    seen = list(broken.propose(suspect))
+    if seen:
+        return _broken(suspect, seen)
+    found = [kinds.told(suspect, finding) for finding in _of(suspect, FAMILIES)]
     found.sort(key=lambda finding: finding.cost)
+    return _general_first(suspect, found)
+
+
+def _broken(suspect: Suspect, seen: list[Finding]) -> list[Finding]:
+    """It is seen at once that there are no numbers, or no gradient; a slip of the pen may explain why."""
+    first, *others = seen
+    if first.fix is not None or suspect.edits is None:
+        return seen
+    slips = _general_first(suspect, sorted(_of(suspect, SLIPS), key=lambda finding: finding.cost))
+    if not slips:
+        return seen
+    message = f"{first.message}; {slips[0].message}"
+    return [replace(first, message=message, fix=slips[0].fix), *others, *slips]
+
+
+def _general_first(suspect: Suspect, found: list[Finding]) -> list[Finding]:
+    """Sorted findings, with the first of those that fit about equally well that holds for other sizes."""
+    if not found:
+        return found
     near = [f for f in found[:_COMPARED] if f.cost <= found[0].cost + _APART]
-    general = next((f for f in near if _is_general(suspect, f)), None)
+    general = next((f for f in near if suspect.is_general(f)), None)
     if general is None:
         return found
     return [general, *(finding for finding in found if finding is not general)]
 
 
-def _is_change(suspect: Suspect, finding: Finding) -> bool:
-    """Whether its repair is the person's formula with something changed, not the derived one."""
-    return finding.fix is not None and finding.fix != short_truth(suspect, _LONGEST_TRUTH)
-
-
 def _of(suspect: Suspect, families: tuple[Family, ...]) -> list[Finding]:
     """What these families find, until nothing that is to come can be simpler."""
     found: list[Finding] = []
-    for family in sorted(families, key=lambda family: family.LEAST):
-        if any(f.cost <= family.LEAST and _is_general(suspect, f) for f in found):
+    steps: list[_Step] = [(family.LEAST, family.propose) for family in families]
+    if families is FAMILIES:
+        steps.append((guesses.ODD, guesses.put_off))
+        steps += [(family.SEARCH, family.search) for family in SEARCHES]
+    for least, propose in sorted(steps, key=lambda step: step[0]):
+        if suspect.limit < least:
             break
-        found += family.propose(suspect)
+        for finding in propose(suspect):
+            found.append(finding)
+            if finding.cost < suspect.limit and suspect.is_general(finding):
+                suspect.found.append(finding)
     if not found and families is FAMILIES:
         found += pairs.propose(suspect)
     return found
-
-
-def _is_general(suspect: Suspect, finding: Finding) -> bool:
-    """Whether nothing is known against it: its repair holds for other sizes too, where there are any."""
-    if finding.fix is None or suspect.resized is None:
-        return True
-    return suspect.resized.holds(finding.fix)
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:

@@ -13,13 +13,14 @@ from gradcheck_cli.calculus.patterns import is_op, number
 from gradcheck_cli.graph import Expr, t, topological
 from gradcheck_cli.lang.build import values
 from gradcheck_cli.lang.edits import Change, grouped
+from gradcheck_cli.lang.parse import OPERATORS
 from gradcheck_cli.schema import Invalid
-from gradcheck_cli.verdict.diagnosis.guesses import sites
+from gradcheck_cli.verdict.diagnosis.guesses import brief, quoted, sites
 from gradcheck_cli.verdict.diagnosis.ingredients import naming
 from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck_cli.lang.draft import Draft
 
@@ -35,9 +36,13 @@ def propose(suspect: Suspect) -> Iterator[Finding]:
     wrong, reference = suspect.gradient, suspect.reference
     bad = ~np.isfinite(wrong) & np.isfinite(reference)
     if bad.any():
+        message = _not_finite(suspect, bad)
         fix = _stable(suspect)
+        if fix is None and suspect.draft is not None:
+            remedy, fix = _left_out(suspect, suspect.draft)
+            message += remedy
         cost = LEAST if fix is None else _REPAIRED
-        yield Finding("GC110", _not_finite(suspect, bad), fix, cost)
+        yield Finding("GC110", message, fix, cost)
     elif not wrong.any() and bool(np.nan_to_num(reference).any()):
         message = "zero everywhere: no gradient flows"
         cause = _cause_of_zero(suspect)
@@ -142,9 +147,9 @@ def _texts(suspect: Suspect) -> Callable[[Expr], str]:
     if edits is not None:
         for part, value in values(edits.formula, suspect.scope).items():
             if isinstance(value, Expr) and value not in written:
-                written[value] = edits.segment(part)
+                written[value] = brief(edits.segment(part))
     text = naming(suspect)
-    return lambda node: written.get(node) or text(node)
+    return lambda node: written.get(node) or brief(text(node))
 
 
 def _cause_of_zero(suspect: Suspect) -> str | None:
@@ -178,6 +183,67 @@ def _without_zero(suspect: Suspect, draft: Draft) -> str | None:
                 if suspect.survives(repaired):
                     return repaired
     return None
+
+
+def _left_out(suspect: Suspect, draft: Draft) -> tuple[str, str | None]:
+    """The formula without a quotient of equals, a term, a factor or a division that has no numbers."""
+    for node in sites(draft):
+        if not isinstance(node, ast.BinOp):
+            continue
+        for template, parts, gone in _without(draft, node):
+            if all(_has_numbers(suspect, draft, part) for part in gone):
+                continue
+            repaired = draft.edits.changed([Change(node, template, parts)])
+            if suspect.survives(repaired):
+                return (
+                    f"; leave out {_spelled(draft, node, gone)}",
+                    repaired,
+                )
+    return "", None
+
+
+def _spelled(draft: Draft, node: ast.BinOp, gone: Sequence[ast.expr]) -> str:
+    if len(gone) == 2:
+        one = grouped(draft.edits.segment(gone[0]), 8)
+        return f"`* {one} / {one}`"
+    sign = OPERATORS[type(node.op)] + " " if gone[0] is node.right else ""
+    part = quoted(draft, gone[0])
+    return f"`{sign}{part[1:]}" if sign else part
+
+
+def _without(
+    draft: Draft, node: ast.BinOp
+) -> Iterator[tuple[str, tuple[ast.expr, ...], Sequence[ast.expr]]]:
+    """Ways to leave something of an operation out: a template, what is kept, and what is gone."""
+    if isinstance(node.op, ast.Div):
+        text = draft.edits.segment(node.right)
+        factors = _chain(node.left)
+        for factor in factors if len(factors) > 1 else ():
+            if draft.edits.segment(factor) == text:
+                kept = tuple(part for part in factors if part is not factor)
+                template = " * ".join(f"{{{k}}}" for k in range(len(kept)))
+                yield template, kept, (factor, node.right)
+        yield "{0}", (node.left,), (node.right,)
+    if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
+        sign = "-" if isinstance(node.op, ast.Sub) else ""
+        yield "{0}", (node.left,), (node.right,)
+        yield f"{sign}{{0}}", (node.right,), (node.left,)
+
+
+def _chain(node: ast.expr) -> list[ast.expr]:
+    """The factors of a product."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_chain(node.left), *_chain(node.right)]
+    return [node]
+
+
+def _has_numbers(suspect: Suspect, draft: Draft, node: ast.AST) -> bool:
+    """Whether a part is finite everywhere and nowhere zero."""
+    value = draft.value(node)
+    (numbers,) = suspect.values([value]) if isinstance(value, Expr) else (value,)
+    if not isinstance(numbers, (int, float, np.ndarray)):
+        return False
+    return bool((np.isfinite(numbers) & np.not_equal(numbers, 0)).all())
 
 
 def _stopped(suspect: Suspect) -> str | None:
@@ -246,6 +312,11 @@ def _stable_ratio(top: Expr, bottom: Expr, text: Callable[[Expr], str]) -> Itera
         grown = top.inputs[0]
         if _one_plus_exp(bottom) is grown:
             yield f"sigmoid({text(grown)})"
+        if is_op(bottom, "add") and top in bottom.inputs:
+            (other,) = [side for side in bottom.inputs if side is not top] or [top]
+            if is_op(other, "exp"):
+                below = grouped(text(other.inputs[0]), 7)
+                yield f"sigmoid({text(grown)} - {below})"
         if is_op(bottom, "sum") and bottom.inputs[0] is top and bottom.attributes["dim"]:
             yield f"softmax({text(grown)}, {bottom.attributes['dim'][0]})"
     pairs = [_exponentials(side) for side in (top, bottom)]

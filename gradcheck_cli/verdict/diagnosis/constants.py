@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-LEAST = 0.95
+LEAST, SEARCH = 0.96, 1.1
+# Numbers as factors are too much (0.97) rather than others.
+_LITERAL = 0.98
 
 # Literals that are solved for, and steps for each; terms that are.
 _MOST_LITERALS, _STEPS, _MOST_TERMS = 12, 6, 24
@@ -43,8 +46,13 @@ _MOVE = 1e-4
 _NAMED = 1e-7
 # What a number costs that nothing gives a name.
 _UNNAMED = 2.5
+# A root or a multiple of pi in place of a number is hardly a slip of the pen; nor is a fraction in place of a
+# whole number, or a whole number other than its neighbours, its double and its half.
+_ODD, _FRACTION, _FAR = 0.4, 0.6, 0.2
 # A factor of 1 is left out rather than written.
 _NEEDLESS = 0.03
+# What is easily written in place of another small number.
+_PLAIN = (1.0, 2.0, 3.0, 4.0)
 # Whole numbers below this are rarely sizes written out.
 _SMALL = 5
 # A constant that is nearer than this to the right one was rounded.
@@ -105,23 +113,39 @@ def _numbers(suspect: Suspect, draft: Draft) -> Iterator[Guess]:
 
 
 def _literals(suspect: Suspect, draft: Draft) -> Iterator[Guess]:
-    """Literals of the formula that can be solved for."""
-    unknowns = []
-    for node in draft.edits.nodes():
-        number = literal(node)
-        if (
-            number is not None
-            and literal(draft.edits.parent(node)) is None
-            and _enters(draft, node)
-        ):
-            unknowns.append(node)
-    for node in unknowns[:_MOST_LITERALS]:
+    """Literals of the formula replaced by their neighbours, their double and their half."""
+    for node in _unknowns(draft):
         own = literal(node) or 0.0
-        for other in dict.fromkeys((own - 1, own + 1, -own, 2 * own, own / 2)):
+        small = _PLAIN if own.is_integer() and abs(own) <= _SMALL else ()
+        for other in dict.fromkeys((own - 1, own + 1, -own, 2 * own, own / 2, *small)):
             if other not in (0, own):
                 yield from _named_literal(suspect, draft, node, other)
-    for node, found in _solved(suspect, draft, unknowns[:_MOST_LITERALS]):
-        yield from _named_literal(suspect, draft, node, found)
+
+
+def search(suspect: Suspect) -> Iterator[Finding]:
+    """Literals that are solved for."""
+    draft = suspect.draft
+    if draft is None:
+        return
+    solved = _solved(suspect, draft, _unknowns(draft))
+    guesses = [
+        replace(made, cost=made.cost + SEARCH - LEAST)
+        for node, found in solved
+        for made in _named_literal(suspect, draft, node, found)
+    ]
+    yield from tried(suspect, guesses)
+
+
+def _unknowns(draft: Draft) -> list[ast.expr]:
+    """Literals of the formula that may be others."""
+    found = [
+        node
+        for node in draft.edits.nodes()
+        if literal(node) is not None
+        and literal(draft.edits.parent(node)) is None
+        and _enters(draft, node)
+    ]
+    return found[:_MOST_LITERALS]
 
 
 def literal(node: ast.AST | None) -> float | None:
@@ -218,7 +242,7 @@ def _named_literal(suspect: Suspect, draft: Draft, node: ast.expr, found: float)
     for cost, text in _texts(suspect, own, found):
         message = f"the {what} {shown} should be `{text}`"
         needless = _NEEDLESS if is_factor and text == "1" else 0.0
-        yield guess(code, LEAST + cost + needless, message, node, text)
+        yield guess(code, _LITERAL + cost + needless, message, node, text)
 
 
 def _is_factor(draft: Draft, node: ast.AST) -> bool:
@@ -244,14 +268,17 @@ def _texts(suspect: Suspect, own: float, number: float) -> Iterator[tuple[float,
     named = False
     if math.isclose(number, near, rel_tol=_NAMED) and _is_plain(near):
         named = True
-        yield 0.0, f"{near:g}"
+        fraction = _FRACTION if own.is_integer() and not near.is_integer() else 0.0
+        plain = near in (own - 1, own + 1, 2 * own, own / 2)
+        yield max(fraction, 0.0 if plain else _FAR * (abs(near) > 2 * _SMALL)), f"{near:g}"
     sign = "-" if number < 0 else ""
     for cost, (value, _, template) in enumerate(factors(suspect.sizes, suspect.numbers)):
         if math.isclose(abs(number), value, rel_tol=_NAMED):
             named = True
             text = template.format("1").removeprefix("1 * ").removesuffix(" * 1")
+            odd = _ODD if "**" in template or "pi" in template else 0.0
             yield (
-                (0.08 if own.is_integer() and abs(own) < _SMALL else 0.0) + 1e-3 * (1 + cost),
+                (0.08 if own.is_integer() and abs(own) < _SMALL else 0.0) + odd + 1e-3 * (1 + cost),
                 sign + text.replace(" * 1 ", " "),
             )
     short = f"{number:.3g}"

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.lang.edits import Change, grouped
-from gradcheck_cli.lang.parse import shortened
 from gradcheck_cli.verdict.diagnosis.gaps import (
     Part,
     is_factor_of_more,
@@ -18,7 +17,16 @@ from gradcheck_cli.verdict.diagnosis.gaps import (
     target,
     tries,
 )
-from gradcheck_cli.verdict.diagnosis.guesses import Guess, guess, quoted, sites, tried
+from gradcheck_cli.verdict.diagnosis.guesses import (
+    Guess,
+    brief,
+    guess,
+    passing,
+    quoted,
+    repeats,
+    sites,
+    tried,
+)
 from gradcheck_cli.verdict.diagnosis.ingredients import MULTIPLIED, SIGNED, Fit, pool
 
 if TYPE_CHECKING:
@@ -29,20 +37,24 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-LEAST = 1.2
+LEAST, SEARCH = 0.995, 1.4
+_TWICE = 0.995
 _EXTRA, _MISSING, _INSIDE, _INVERSE = 1.2, 1.4, 1.6, 0.1
 # Each character of what must be multiplied by makes an explanation a little less simple.
 _LENGTH = 0.005
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
-    """One factor dropped; one more for the whole, or for a part."""
-    draft = suspect.draft
-    if draft is None:
-        return
-    yield from tried(suspect, _dropped(draft))
-    guesses = [made for part in suspect.once(parts) for made in _missing(suspect, part)]
-    yield from tried(suspect, guesses)
+    """One factor dropped."""
+    if suspect.draft is not None:
+        yield from tried(suspect, _dropped(suspect.draft))
+
+
+def search(suspect: Suspect) -> Iterator[Finding]:
+    """One factor more for the whole, or for a part."""
+    if suspect.draft is not None:
+        guesses = [made for part in suspect.once(parts) for made in _missing(suspect, part)]
+        yield from passing(suspect, guesses)
 
 
 def _dropped(draft: Draft) -> Iterator[Guess]:
@@ -59,7 +71,10 @@ def _dropped(draft: Draft) -> Iterator[Guess]:
             message = f"{what} {quoted(draft, gone)} is extra"
             if what == "a factor":
                 message = f"a factor is extra: {quoted(draft, gone)}"
-            yield guess("GC106", _EXTRA, message, node, template, kept)
+            cost = _EXTRA
+            if not divided and repeats(draft, kept, gone, (ast.Mult,)):
+                cost, message = _TWICE, f"the factor {quoted(draft, gone)} counts twice"
+            yield guess("GC106", cost, message, node, template, kept)
 
 
 def _is_mask(draft: Draft, node: ast.AST) -> bool:
@@ -103,7 +118,7 @@ def _multiplied(suspect: Suspect, part: Part, fit: Fit, turned: bool) -> Guess:
         template, shown = f"{{0}} * {text}", text if sign else fit.text
     base = (_MISSING if part.is_whole else _INSIDE) + (_INVERSE if turned else 0.0)
     where = "" if part.is_whole else f", with {quoted(suspect.draft, part.node)}"
-    message = f"a factor is missing: `{shortened(sign + shown)}`{where}"
+    message = f"a factor is missing: `{brief(sign + shown)}`{where}"
     change = Change(part.node, sign + template, (part.node,))
     return Guess("GC106", base + _LENGTH * len(fit.text), message, (change,))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.graph import TABLE, topological
 from gradcheck_cli.lang.edits import Change, Edits
+from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.verdict.diagnosis.axes import arguments
 from gradcheck_cli.verdict.diagnosis.guesses import (
     Guess,
@@ -65,6 +66,8 @@ _ALIKE = (
     ("rfft", "irfft"),
     ("repeat", "tile", "repeat_interleave"),
 )
+# What changes some elements only.
+_PARTIAL = frozenset({"tril", "triu", "relu", "relu6", "hardtanh"})
 # A mean for a sum is a factor.
 _FACTORS = frozenset({frozenset({"sum", "mean"}), frozenset({"nansum", "nanmean"})})
 _REDUCING = frozenset({"sum", "mean", "prod", "var", "std", "norm", "numel", "size"})
@@ -86,7 +89,8 @@ def propose(suspect: Suspect) -> Iterator[Finding]:
                 *_functions(draft, places),
                 *_operators(draft, places),
                 *_powers(draft, places),
-                *_names(draft, places),
+                *_roots_of_numbers(draft),
+                *_names(suspect, draft, places),
                 *_forgotten(suspect, draft, places),
                 *_options(draft, places),
             ],
@@ -140,14 +144,30 @@ def _function(draft: Draft, name: str) -> str:
     return f"torch.{name}" if f"torch.{name}" in TABLE.functions else f"F.{name}"
 
 
-# Functions of the expression that may have been forgotten in the formula.
+# Functions of the expression that may have been forgotten; and those that derivatives bring in.
 _MOST_FORGOTTEN = 8
+_COMMON = ("tanh", "sigmoid", "exp", "log", "sign", "sqrt", "square")
 
 
 def _forgotten(suspect: Suspect, draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
-    """A function of the expression, or of its gradient, left out in the formula; and one that is too much."""
+    """A function left out in the formula; and one that is too much."""
+    wrappers = _wrappers(suspect, draft)
+    for node in places:
+        tensor = draft.tensor(node)
+        if isinstance(node, ast.Call) and len(parts := draft.edits.renamed(node, "")[1]) == 1:
+            yield _unwrapped(draft, node, parts[0])
+        if tensor is None or tensor.dtype.kind != "f" or node is draft.edits.tree:
+            continue
+        for cost, template, name in wrappers:
+            if called(node) != name:
+                message = f"`{name}` of {quoted(draft, node)} is forgotten"
+                yield guess("GC113", cost, message, node, template, node)
+
+
+def _wrappers(suspect: Suspect, draft: Draft) -> list[tuple[float, str, str]]:
+    """Calls that may be forgotten: their cost, the template, the name."""
     assert suspect.case is not None
-    wrappers: dict[str, str] = {}
+    found: dict[str, str] = {}
     for formula in (suspect.case.expression, *suspect.case.let.values()):
         edits = Edits(formula)
         for node in edits.nodes():
@@ -157,25 +177,32 @@ def _forgotten(suspect: Suspect, draft: Draft, places: Sequence[ast.expr]) -> It
                 if all(_is_literal(part) for part in rest) and called(node) not in _REDUCING:
                     for k, part in enumerate(rest, start=1):
                         template = template.replace(f"{{{k}}}", edits.segment(part))
-                    wrappers.setdefault(template, called(node))
+                    found.setdefault(template, called(node))
     for op in dict.fromkeys(part.op for part in topological([suspect.truth])):
         tensors = [p for p in op.signature.parameters if p.is_tensor]
         if op.elementwise and len(tensors) == 1 and not op.infix:
             name = op.python_name
             if TABLE.bare(name):
-                wrappers.setdefault(f"{_function(draft, name)}({{0}})", name)
-    for node in places:
-        shown = quoted(draft, node)
-        tensor = draft.tensor(node)
-        if isinstance(node, ast.Call) and len(parts := draft.edits.renamed(node, "")[1]) == 1:
-            message = f"`{called(node)}` of {quoted(draft, parts[0])} is too much"
-            yield guess("GC113", 1.25, message, node, "{0}", parts[0])
-        if tensor is None or tensor.dtype.kind != "f" or node is draft.edits.tree:
-            continue
-        for template, name in list(wrappers.items())[:_MOST_FORGOTTEN]:
-            if called(node) != name:
-                message = f"`{name}` of {shown} is forgotten"
-                yield guess("GC113", 1.3, message, node, template, node)
+                found.setdefault(f"{_function(draft, name)}({{0}})", name)
+    near = list(found.items())[:_MOST_FORGOTTEN]
+    far = [(f"{_function(draft, name)}({{0}})", name) for name in _COMMON]
+    return [
+        *((1.3, template, name) for template, name in near),
+        *((1.36, *pair) for pair in far if pair not in near),
+    ]
+
+
+def _unwrapped(draft: Draft, node: ast.Call, inner: ast.expr) -> Guess:
+    """A call left out."""
+    name, shown = called(node), quoted(draft, inner)
+    if name == "ones_like":
+        what = "the upstream gradient" if draft.edits.segment(inner) == UPSTREAM else "the factor"
+        message = f"{what} {shown} is forgotten: {quoted(draft, node)} stands in its place"
+        return guess("GC106", 1.05, message, node, "{0}", inner)
+    if name in _PARTIAL:
+        message = f"wrong only in a region: `{name}` of {shown} is too much"
+        return guess("GC108", 1.05, message, node, "{0}", inner)
+    return guess("GC113", 1.25, f"`{name}` of {shown} is too much", node, "{0}", inner)
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -308,6 +335,25 @@ def _powers(draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
                 yield guess("GC113", 1.1 + 1e-3 * cost, message, node, template, base, exponent)
 
 
+def _roots_of_numbers(draft: Draft) -> Iterator[Guess]:
+    """A root or a square of a size or of a quotient of numbers forgotten."""
+    for node in draft.edits.nodes():
+        parent = draft.edits.parent(node)
+        if not isinstance(parent, ast.BinOp) or not is_number(draft, node):
+            continue
+        is_named = isinstance(node, (ast.Call, ast.Subscript, ast.Attribute))
+        of_numbers = isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Pow)
+        if isinstance(parent.op, ast.Pow):
+            continue
+        literal = isinstance(node, ast.Constant) and isinstance(parent.op, (ast.Mult, ast.Div))
+        if not (is_named or of_numbers or literal):
+            continue
+        shown = quoted(draft, node)
+        for cost, power in enumerate(("0.5",) if literal else ("0.5", "2")):
+            message = f"the exponent of {shown} is 1, it should be {power}"
+            yield guess("GC113", 1.0 + 0.01 * cost, message, node, f"{{0}}**{power}", node)
+
+
 def _exponent(value: object, kind: int) -> str | None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
@@ -315,7 +361,7 @@ def _exponent(value: object, kind: int) -> str | None:
     return None if other in (0, 1) else f"{other:g}"
 
 
-def _names(draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
+def _names(suspect: Suspect, draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
     """An input, a `let` name or `grad` in place of another; two of them interchanged."""
     used: dict[str, list[ast.Name]] = {}
     for node in places:
@@ -323,9 +369,9 @@ def _names(draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
             used.setdefault(node.id, []).append(node)
     for name, nodes in used.items():
         own = draft.scope[name]
-        for cost, (other, value) in enumerate(draft.scope.items()):
-            if other == name or value.value is not None:
-                continue
+        for cost, (other, value) in enumerate(suspect.named.items()):
+            if other == name or value.value is not None or own in value.inputs:
+                continue  # of what is one operation more, that is forgotten: see `analogies`
             same = value.shape == own.shape
             message = f"`{name}` is used where `{other}` is right"
             for node in nodes:

@@ -15,9 +15,9 @@ from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.graph import Expr, rebuild, t, topological, variable
 from gradcheck_cli.lang.edits import grouped
-from gradcheck_cli.lang.parse import shortened
 from gradcheck_cli.schema import Invalid
 from gradcheck_cli.verdict.diagnosis.gaps import target
+from gradcheck_cli.verdict.diagnosis.guesses import brief
 from gradcheck_cli.verdict.diagnosis.ingredients import MULTIPLIED, naming, short_truth
 from gradcheck_cli.verdict.diagnosis.material import spelled_out, terms
 from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
@@ -157,18 +157,18 @@ def _finding(
         return
     text = naming(suspect)
     repaired = _repaired(suspect, share)
-    shown = [f"`{shortened(text(path.node))}`" for path in paths]
+    shown = [f"`{brief(text(path.node))}`" for path in paths]
     if len(paths) == 1 and not _is_statistic(suspect, equal):
-        term = shortened(text(simplify([share])[0]))
+        term = brief(text(simplify([share])[0]))
         place = paths[0].node if paths[0].user is None else paths[0].user
-        message = f"a term is missing: `{term}`, from `{shortened(text(place))}`"
+        message = f"a term is missing: `{term}`, from `{brief(text(place))}`"
         yield Finding("GC105", message, repaired, cost + 0.15)
         return
     were = "was treated as a constant"
     if len(shown) > 1:
         were = "were treated as constants"
     elif paths[0].user is not None:
-        were = f"in `{shortened(text(paths[0].user))}` {were}"
+        were = f"in `{brief(text(paths[0].user))}` {were}"
     yield Finding("GC107", f"{' and '.join(shown)} {were}", repaired, cost)
 
 
@@ -284,6 +284,8 @@ def _diagonals(suspect: Suspect) -> Iterator[Finding]:
         (arg,) = node.inputs
         if arg.shape != node.shape or not 1 < node.elements <= _MOST_ROWS:
             continue
+        if node.dtype.kind != "f" or arg.dtype.kind != "f":
+            continue
         try:
             wrong = _along_diagonal(suspect, node, arg, upstream)
         except (Invalid, ArithmeticError, ValueError):
@@ -291,7 +293,7 @@ def _diagonals(suspect: Suspect) -> Iterator[Finding]:
         if _equal(suspect.gradient, wrong):
             text = naming(suspect)
             message = (
-                f"each element of `{shortened(text(node))}` was treated as depending on its own "
+                f"each element of `{brief(text(node))}` was treated as depending on its own "
                 "input only: the others count too"
             )
             yield Finding("GC107", message, short_truth(suspect), _DIAGONAL)

@@ -195,7 +195,7 @@ def _varies(node: Expr, known: dict[Expr, bool]) -> bool:
 
 def _nodes(suspect: Suspect) -> Iterator[Expr]:
     """Where ingredients come from, the likeliest source first."""
-    yield from suspect.scope.values()
+    yield from suspect.named.values()
     assert suspect.draft is not None
     for part in sites(suspect.draft):
         tensor = suspect.draft.tensor(part)
@@ -211,7 +211,7 @@ def _nodes(suspect: Suspect) -> Iterator[Expr]:
     yield from local_derivatives(suspect)
     yield from scaled(suspect)
     yield from simplify([term for _, term in terms(suspect.once(unsimplified))])
-    for node in (*suspect.scope.values(), *forward(suspect)):
+    for node in (*suspect.named.values(), *forward(suspect)):
         if node.dtype.is_floating and node.value is None:
             yield 1 - node
             yield node**2

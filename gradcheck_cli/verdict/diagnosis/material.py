@@ -148,7 +148,7 @@ def statistics(suspect: Suspect) -> Iterator[Expr]:
 
     Summed as the gradient, the expression or the formula sum something up.
     """
-    roots = [suspect.truth, *suspect.scope.values()]
+    roots = [suspect.truth, *suspect.named.values()]
     roots += [] if suspect.own is None else [suspect.own]
     shape = suspect.variable.shape
     order = topological(roots)
@@ -159,7 +159,7 @@ def statistics(suspect: Suspect) -> Iterator[Expr]:
             if dims:
                 reductions[tuple(d % len(shape) for d in dims), node.attributes["keepdim"]] = dims
     tensors = _tensors(suspect, shape)
-    upstream = suspect.scope.get(UPSTREAM)
+    upstream = suspect.named.get(UPSTREAM)
     for (_, keepdim), dims in list(reductions.items())[:_MOST_REDUCTIONS]:
         totals = []
         for tensor in tensors:
@@ -180,7 +180,7 @@ _REDUCTIONS = frozenset({"sum", "mean", "var", "std", "norm", "logsumexp", "amax
 
 def _tensors(suspect: Suspect, shape: tuple[int, ...]) -> list[Expr]:
     """The check's own tensors of one shape, and the formula's parts."""
-    found = [n for n in suspect.scope.values() if n.shape == shape and n.dtype.is_floating]
+    found = [n for n in suspect.named.values() if n.shape == shape and n.dtype.is_floating]
     own = [] if suspect.own is None else topological([suspect.own])
     found += [n for n in own if n.shape == shape and n.dtype.is_floating and n.op is not INPUT]
     return list(dict.fromkeys(found))[:_MOST_PARTS]
@@ -196,7 +196,7 @@ def _fits(small: Expr, wide: Expr) -> bool:
 
 def scaled(suspect: Suspect) -> Iterator[Expr]:
     """Products of two of the check's own tensors: a weight and a normaliser."""
-    tensors = [n for n in suspect.scope.values() if n.dtype.is_floating and n.value is None]
+    tensors = [n for n in suspect.named.values() if n.dtype.is_floating and n.value is None]
     for a, b in combinations(tensors[:_MOST_PARTS], 2):
         try:
             yield a * b

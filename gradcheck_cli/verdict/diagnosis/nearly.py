@@ -142,8 +142,16 @@ def _tried(
 def _constants(suspect: Suspect, draft: Draft) -> Iterator[Guess]:
     """Numbers that are nearly known ones, each replaced, then all of them."""
     exact = dict(_CONSTANTS)
+    for text, size in suspect.sizes.items():
+        exact |= {
+            f"{text}**0.5": size**0.5,
+            f"1 / {text}": 1 / size,
+            f"1 / {text}**0.5": size**-0.5,
+        }
     for number in literals(suspect):
-        if not any(math.isclose(number, known, rel_tol=1e-15) for known in exact.values()):
+        if number != 1 and not any(
+            math.isclose(number, known, rel_tol=1e-15) for known in exact.values()
+        ):
             exact[repr(number)] = number
     nearest: dict[str, list[tuple[ast.Constant, str]]] = {}
     for node in draft.edits.nodes():

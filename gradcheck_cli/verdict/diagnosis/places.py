@@ -134,7 +134,7 @@ def _flips(draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
                 message = f"{shown} is reversed, which is too much"
                 if name == "roll":
                     message = f"{shown} is shifted, which is too much"
-                yield guess("GC109", 1.1, message, node, "{0}", of)
+                yield guess("GC109", 1.025 if whole else 1.1, message, node, "{0}", of)
             if name in _RUNNING:
                 for axis in range(tensor.ndim):
                     template = f"{{0}}.flip({axis}).{name}({axis}).flip({axis})"
@@ -205,6 +205,8 @@ def _bounds(draft: Draft, node: ast.Slice) -> Iterator[Guess]:
     low, high = (None if b is None else draft.value(b) for b in (node.lower, node.upper))
     if not all(b is None or type(b) is int for b in (low, high)) or node.step is not None:
         return
+    if low is None and high is None:
+        return  # all of an axis, on purpose
     for shift_low in (-1, 0, 1):
         for shift_high in (-1, 0, 1):
             for a, b in _shifted(low, high, shift_low, shift_high):
@@ -257,6 +259,10 @@ def _orders(draft: Draft, places: Sequence[ast.expr]) -> Iterator[Guess]:
         if name in ("reshape", "view", "flatten") and isinstance(node.func, ast.Attribute):
             of = draft.tensor(node.func.value)
             made = draft.tensor(node)
+            if of is not None and made is not None and of.ndim == made.ndim > 1:
+                message = f"{quoted(draft, node)} fills the shape row by row: a transpose is right"
+                turned = "{0}.T" if of.ndim == 2 else "{0}.mT"
+                yield guess("GC109", LEAST, message, node, turned, node.func.value)
             if of is not None and of.ndim > 1:
                 template, parts = draft.edits.renamed(node, name)
                 message = (

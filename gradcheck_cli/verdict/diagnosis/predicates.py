@@ -152,10 +152,10 @@ def _comparisons(suspect: Suspect) -> Iterator[tuple[Expr, float]]:
         for kink in _kinks(node):
             yield kink <= 0, 0.0
             yield kink >= 0, 0.0
-    for node in suspect.scope.values():
+    for node in suspect.named.values():
         yield from _classes(suspect, node)
     thresholds = [0.0, *literals(suspect)[:_MOST_THRESHOLDS]]
-    about = [suspect.variable, *suspect.scope.values(), *nodes]
+    about = [suspect.variable, *suspect.named.values(), *nodes]
     real = [n for n in dict.fromkeys(about) if n.dtype.is_floating and n.value is None and n.ndim]
     drawn = _drawn(real)
     for position, node in enumerate([n for n in real if n in drawn][:_MOST_NODES]):
@@ -183,7 +183,7 @@ def _drawn(nodes: Sequence[Expr]) -> set[Expr]:
 def _masks(suspect: Suspect) -> list[Expr]:
     """The masks in the right gradient, in the expression and in the person's formula."""
     assert suspect.case is not None
-    roots = [suspect.truth, suspect.case.output, *suspect.scope.values()]
+    roots = [suspect.truth, suspect.case.output, *suspect.named.values()]
     if suspect.own is not None:
         roots.append(suspect.own)
     return [n for n in topological(roots) if n.dtype.kind == "b" and n.value is None and n.ndim]

@@ -9,9 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.lang.edits import Change, grouped
-from gradcheck_cli.lang.parse import shortened
 from gradcheck_cli.verdict.diagnosis.gaps import Part, is_factor_of_more, parts, target, tries
-from gradcheck_cli.verdict.diagnosis.guesses import Guess, called, guess, quoted, sites, tried
+from gradcheck_cli.verdict.diagnosis.guesses import (
+    Guess,
+    brief,
+    called,
+    guess,
+    is_number,
+    passing,
+    quoted,
+    sites,
+    tried,
+)
 from gradcheck_cli.verdict.diagnosis.ingredients import MULTIPLIED, pool, short_truth
 from gradcheck_cli.verdict.diagnosis.material import literals
 from gradcheck_cli.verdict.diagnosis.predicates import Predicate, predicates
@@ -25,8 +34,12 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-LEAST = 1.04
-_EDIT, _MASK, _CLAMP, _PIECE, _REGION = 1.04, 1.06, 1.08, 1.4, 1.8
+LEAST, SEARCH = 0.955, 1.06
+_BRANCH, _EDIT, _MASK, _CLAMP, _PIECE, _REGION = 0.955, 1.04, 1.06, 1.08, 1.38, 1.8
+# A branch more for a mask that the right gradient doesn't have is far-fetched.
+_NEW_MASK, _FAR_FETCHED = 0.05, 0.3
+# Masks at places where nobody would put one.
+_ODD_TERM, _ODD_NUMBER = 0.6, 0.9
 # What a statement that holds for some right elements too costs more.
 _LOOSE = 0.3
 # At least so much of a region must be wrong for it to explain the mistake.
@@ -37,17 +50,19 @@ _DIFFERS, _DIFFERS_LOW = 1e-7, 1e-2
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
-    """Masks and bounds of the formula changed; one more; then what tells wrong elements from right ones."""
-    if suspect.case is None:
-        return
+    """Masks and bounds of the formula changed."""
     draft = suspect.draft
-    found: list[Finding] = []
     if draft is not None:
-        found = list(tried(suspect, [*_turned(draft, suspect), *_unmasked(draft)]))
-        if not found:
-            found = list(tried(suspect, _masked(suspect)))
+        yield from tried(suspect, [*_turned(draft, suspect), *_unmasked(draft)])
+
+
+def search(suspect: Suspect) -> Iterator[Finding]:
+    """One mask or bound more; then what tells wrong elements from right ones."""
+    found: list[Finding] = []
+    if suspect.draft is not None:
+        found = list(tried(suspect, _masked(suspect)))
         yield from found
-    if not found:
+    if suspect.case is not None and not found and not suspect.found:
         yield from _region(suspect)
 
 
@@ -104,9 +119,14 @@ def _unmasked(draft: Draft) -> Iterator[Guess]:
                     yield guess("GC108", _EDIT, message, node, "{0}", kept)
         name, arguments = _call(draft, node)
         if name == "where" and len(arguments) == 3:
-            message = f"{quoted(draft, node)} is right in one of its branches only"
-            for branch in arguments[1:]:
-                yield guess("GC108", _EDIT + 0.01, message, node, "{0}", branch)
+            mask = quoted(draft, arguments[0])
+            for wrong, branch in zip(
+                (mask, f"{mask} does not hold"), arguments[:0:-1], strict=True
+            ):
+                message = (
+                    f"wrong only where {wrong}: the other branch, {quoted(draft, branch)}, is right"
+                )
+                yield guess("GC108", _BRANCH, f"{message} everywhere", node, "{0}", branch)
         if name in ("clamp", "clip", "clamp_min", "clamp_max", "relu") and arguments:
             message = f"{quoted(draft, node)} cuts off what it should not"
             yield guess("GC108", _EDIT + 0.01, message, node, "{0}", arguments[0])
@@ -140,8 +160,19 @@ def _with_mask(suspect: Suspect, part: Part, predicate: Predicate) -> Guess:
     where = "" if part.is_whole else f", with {quoted(suspect.draft, part.node)}"
     message = f"wrong only where {predicate.text}: a mask is missing{where}"
     change = Change(part.node, f"{{0}} * {grouped(predicate.contrary)}", (part.node,))
-    cost = _MASK + predicate.cost * 0.1 + (0.0 if part.is_whole else 0.02)
+    cost = _MASK + predicate.cost * 0.1 + _oddness(suspect.draft, part)
     return Guess("GC108", cost + 0.001 * len(predicate.contrary), message, (change,))
+
+
+def _oddness(draft: Draft, part: Part) -> float:
+    """How odd a mask is at a place: people mask gradients and products, hardly a term, never a number."""
+    if part.is_whole:
+        return 0.0
+    if is_number(draft, part.node):
+        return _ODD_NUMBER
+    parent = draft.edits.parent(part.node)
+    is_term = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Add, ast.Sub))
+    return _ODD_TERM if is_term else 0.02
 
 
 def _masked_in_sum(suspect: Suspect, part: Part) -> Iterator[Guess]:
@@ -263,7 +294,7 @@ def _explained(suspect: Suspect, best: Predicate, cost: float) -> Iterator[Findi
     where = best.text if best.node is None else f"where {best.text}"
     message = f"wrong only {where}: {count} of {suspect.gradient.size} elements"
     if suspect.draft is not None and best.node is not None:
-        found = list(tried(suspect, _pieces(suspect, best, message)))
+        found = list(passing(suspect, _pieces(suspect, best, message)))
         if found:
             yield from found
             return
@@ -292,6 +323,7 @@ def _pieces(suspect: Suspect, region: Predicate, message: str) -> Iterator[Guess
         sign = "-" if fit.factor < 0 else ""
         piece = sign + (grouped(fit.text, MULTIPLIED) if sign else fit.text)
         change = Change(tree, f"torch.where({region.formula}, {piece}, {{0}})", (tree,))
-        told = f"{message}; there it is `{shortened(piece)}`"
+        told = f"{message}; there it is `{brief(piece)}`"
         cost = _PIECE + region.cost + 0.005 * len(piece)
+        cost += _FAR_FETCHED * (region.cost > _NEW_MASK)
         yield Guess("GC108", cost, told, (change,))

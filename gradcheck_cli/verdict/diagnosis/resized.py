@@ -114,6 +114,8 @@ def shrunk(suspect: Suspect) -> Suspect | None:
             case=made,
             formula=made.formulas[suspect.input],
             attempts=[],
+            found=[],
+            deferred=[],
             _known={},
             _made={},
         )

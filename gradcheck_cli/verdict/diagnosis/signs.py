@@ -19,6 +19,8 @@ LEAST = 0.96
 _SHORT = 24
 # The sign of a number costs less than another number in its place.
 _NUMBER = 0.965
+# A term with the wrong sign is plainer than a number missing in a part (0.99).
+_TERM = 0.988
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
@@ -42,13 +44,13 @@ def _guesses(draft: Draft) -> Iterator[Guess]:
                 message = (
                     f"the sign of the term {quoted(draft, right)} is wrong: it should be added"
                 )
-                cost = _NUMBER if is_number(draft, right) else 1.1
+                cost = _NUMBER if is_number(draft, right) else _TERM
                 yield guess("GC102", cost, message, node, "{0} + {1}", left, right)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 message = (
                     f"the sign of the term {quoted(draft, right)} is wrong: it should be subtracted"
                 )
-                cost = _NUMBER if is_number(draft, right) else 1.1
+                cost = _NUMBER if is_number(draft, right) else _TERM
                 yield guess("GC102", cost, message, node, "{0} - {1}", left, right)
                 message = (
                     f"the sign of the term {quoted(draft, left)} is wrong: it should be subtracted"

@@ -17,6 +17,7 @@ from gradcheck_cli.schema import Invalid
 from gradcheck_cli.verdict.diagnosis.functions import pool
 from gradcheck_cli.verdict.diagnosis.guesses import Guess, sites, tried
 from gradcheck_cli.verdict.diagnosis.ingredients import naming
+from gradcheck_cli.verdict.diagnosis.material import factors as factors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +29,9 @@ Array = npt.NDArray[Any]
 
 LEAST = 0.955
 
-# A single factor may be a derivative by accident.
-_SINGLE = 1.35
+# A single factor may be a derivative by accident; a factor of the right
+# derivative is that derivative with a factor missing.
+_SINGLE, _FACTOR = 1.35, 1.65
 # Functions of the expression that are looked at, and products of the formula.
 _MOST_FUNCTIONS, _MOST_PRODUCTS, _MOST_FACTORS = 8, 16, 8
 
@@ -134,6 +136,7 @@ def _guesses(
     known = [piece for piece in nodes if piece is not None]
     values = dict(zip(known, suspect.values(known), strict=True))
     slopes = suspect.values([slope for _, slope in others])
+    inner = suspect.values(all_factors) if len(all_factors := factors_of(right)) > 1 else []
     text = naming(suspect)(right)
     for (product, factors, chosen), piece in zip(pieces, nodes, strict=True):
         value = None if piece is None else values[piece]
@@ -147,7 +150,11 @@ def _guesses(
             message = (
                 f"the derivative of `{name}` is used where that of `{node.op.python_name}` is right"
             )
-            cost = LEAST if len(chosen) > 1 else _SINGLE
+            cost = _SINGLE
+            if len(chosen) > 1:
+                cost = LEAST
+            elif any(part is not None and _same(value, part) for part in inner):
+                cost = _FACTOR
             yield Guess("GC113", cost, message, (Change(product, template, parts),))
 
 

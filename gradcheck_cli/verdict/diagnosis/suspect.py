@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gradcheck_cli.errors import Where
+    from gradcheck_cli.lang.edits import Change
     from gradcheck_cli.lang.parse import Formula
     from gradcheck_cli.methods.case import Case
     from gradcheck_cli.verdict.diagnosis.guesses import Guess
@@ -38,6 +39,8 @@ Made = TypeVar("Made")
 _TOGETHER = 2**22
 # At a second draw, repairs and the truth differ by rounding only, mistakes by far more than this.
 _NEAR = 1e-6
+# Explanations that cost so much more than the simplest are listed beside it.
+_LISTED = 0.02
 # What differs from the reference by more than this, relative to its largest element, is wrong there.
 _MAY_BE_RIGHT = 1e-2
 
@@ -47,7 +50,8 @@ class Suspect:
     """A wrong gradient of `input` by `method`, beside the reference's, both float64 in the input's shape.
 
     `right(array)` tells whether an array passes as this gradient. `formula` is the person's, where the
-    method is `manual`, and `where` its place. `attempts` are the changes of it that were tried so far.
+    method is `manual`, and `where` its place. `attempts` are the changes of it that were tried so far, and
+    `found` the explanations that hold for other sizes too; `deferred` are changes that are odd, for later.
     """
 
     input: str
@@ -59,6 +63,8 @@ class Suspect:
     formula: Formula | None = None
     where: Where | None = None
     attempts: list[tuple[Expr, Guess]] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
+    deferred: list[Guess] = field(default_factory=list)
     _known: dict[Expr, Array | None] = field(default_factory=dict)
     _made: dict[Callable[[Suspect], Any], Any] = field(default_factory=dict)
 
@@ -68,6 +74,17 @@ class Suspect:
             self._made[make] = make(self)
         made: Made = self._made[make]
         return made
+
+    @property
+    def limit(self) -> float:
+        """What costs more than this isn't looked for: something simpler is found."""
+        return min((finding.cost for finding in self.found), default=np.inf) + _LISTED
+
+    def is_general(self, finding: Finding) -> bool:
+        """Whether nothing is known against it: its repair holds for other sizes too, where there are any."""
+        if finding.fix is None or self.resized is None:
+            return True
+        return self.resized.holds(finding.fix)
 
     @cached_property
     def edits(self) -> Edits | None:
@@ -89,6 +106,12 @@ class Suspect:
         """What a formula may name: inputs, `let` names and the upstream gradient."""
         assert self.case is not None
         return {**self.case.scope, UPSTREAM: self.case.upstream}
+
+    @cached_property
+    def named(self) -> Mapping[str, Expr]:
+        """What a repair may name: of a scalar expression the upstream gradient is 1, and nobody names it."""
+        assert self.case is not None
+        return self.case.scope if self.case.output.ndim == 0 else self.scope
 
     @cached_property
     def variable(self) -> Expr:
@@ -290,10 +313,11 @@ class Finding:
     """A hypothesis that fits: the repaired gradient passes.
 
     `fix` is the repaired formula, which passes too when it is evaluated from its text; None where there is
-    none. `cost` orders explanations: the simplest is shown first.
+    none. `cost` orders explanations: the simplest is shown first. `changes` of the formula are what made it.
     """
 
     code: str
     message: str
     fix: str | None = None
     cost: float = 1.0
+    changes: tuple[Change, ...] = ()

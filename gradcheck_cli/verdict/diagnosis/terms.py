@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.lang.edits import Change, grouped
-from gradcheck_cli.lang.parse import shortened
 from gradcheck_cli.verdict.diagnosis.gaps import (
     Part,
     is_term_of_more,
@@ -19,7 +18,16 @@ from gradcheck_cli.verdict.diagnosis.gaps import (
     target,
     tries,
 )
-from gradcheck_cli.verdict.diagnosis.guesses import Guess, guess, quoted, sites, tried
+from gradcheck_cli.verdict.diagnosis.guesses import (
+    Guess,
+    brief,
+    guess,
+    passing,
+    quoted,
+    repeats,
+    sites,
+    tried,
+)
 from gradcheck_cli.verdict.diagnosis.ingredients import MULTIPLIED, Fit, naming, pool
 from gradcheck_cli.verdict.diagnosis.material import terms
 
@@ -31,8 +39,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-LEAST = 1.1
+LEAST, SEARCH = 0.99, 1.5
 _EXTRA, _MISSING, _INSIDE, _TWO = 1.1, 1.5, 1.7, 2.5
+# A term that counts twice is plainly seen; a sum of which only a number is left was none.
+_TWICE, _NUMBER = 0.99, 1.25
 # Each character of what must be added makes an explanation a little less simple.
 _LENGTH = 0.005
 # Two terms are looked for among so many of the right gradient's.
@@ -40,24 +50,25 @@ _MOST_TERMS = 8
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
-    """One term dropped; one added to the whole, or to a part; two added to the whole."""
-    draft = suspect.draft
-    if draft is None:
-        return
-    found = list(tried(suspect, _dropped(draft)))
-    yield from found
-    if found:
+    """One term dropped."""
+    if suspect.draft is not None:
+        yield from tried(suspect, _dropped(suspect.draft))
+
+
+def search(suspect: Suspect) -> Iterator[Finding]:
+    """One term added to the whole, or to a part; two added to the whole."""
+    if suspect.draft is None:
         return
     found = suspect.once(added)
     yield from found
     if not found:
-        yield from tried(suspect, _two(suspect))
+        yield from passing(suspect, _two(suspect))
 
 
 def added(suspect: Suspect) -> list[Finding]:
     """A term more in the whole or in a part. To be had by `suspect.once(added)`."""
     guesses = [made for part in suspect.once(parts) for made in _missing(suspect, part)]
-    return list(tried(suspect, guesses))
+    return list(passing(suspect, guesses))
 
 
 def _dropped(draft: Draft) -> Iterator[Guess]:
@@ -67,7 +78,12 @@ def _dropped(draft: Draft) -> Iterator[Guess]:
             for kept, gone in ((node.left, node.right), (node.right, node.left)):
                 sign = "-" if isinstance(node.op, ast.Sub) and kept is node.right else ""
                 message = f"a term is extra: {quoted(draft, gone)}"
-                yield guess("GC105", _EXTRA, message, node, f"{sign}{{0}}", kept)
+                cost = _EXTRA
+                if draft.tensor(kept) is None and draft.tensor(gone) is not None:
+                    cost = _NUMBER
+                if repeats(draft, kept, gone, (ast.Add, ast.Sub)):
+                    cost, message = _TWICE, f"the term {quoted(draft, gone)} counts twice"
+                yield guess("GC105", cost, message, node, f"{sign}{{0}}", kept)
 
 
 def _missing(suspect: Suspect, part: Part) -> Iterator[Guess]:
@@ -108,7 +124,7 @@ def _added(suspect: Suspect, part: Part, fit: Fit) -> Guess:
     where = "" if part.is_whole else f", beside {quoted(suspect.draft, part.node)}"
     shown = f"{'-' if sign == '-' else ''}{text}"
     change = Change(part.node, f"{{0}} {sign} {text}", (part.node,))
-    message = f"a term is missing: `{shortened(shown)}`{where}"
+    message = f"a term is missing: `{brief(shown)}`{where}"
     return Guess("GC105", base + _LENGTH * len(text), message, (change,))
 
 
@@ -153,6 +169,6 @@ def _two(suspect: Suspect) -> Iterator[Guess]:
                 f" {'-' if s < 0 else '+'} {grouped(text(n), MULTIPLIED)}" for s, n in (a, b)
             )
             tree = suspect.draft.edits.tree
-            message = f"two terms are missing: `{shortened(added.removeprefix(' + ').strip())}`"
+            message = f"two terms are missing: `{brief(added.removeprefix(' + ').strip())}`"
             cost = _TWO + _LENGTH * len(added)
             yield Guess("GC105", cost, message, (Change(tree, f"{{0}}{added}", (tree,)),))

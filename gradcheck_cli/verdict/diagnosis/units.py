@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from gradcheck_cli.lang.draft import Draft
     from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 
-LEAST = 0.952
-_WHOLE, _MINUS, _PART = 0.952, 0.953, 0.975
+LEAST, SEARCH = 0.952, 0.985
+_EXTRA, _MINUS = 0.952, 0.953
+_WHOLE, _PART, _ARGUMENT = 0.985, 0.99, 1.1
 _NUMBERS = (1, 2, 0.5, 3)
 _FITS = 1e-9
 
 
 def propose(suspect: Suspect) -> Iterator[Finding]:
-    """Numbers left out; then parts to which the same number must be added everywhere."""
-    draft = suspect.draft
-    if draft is None:
-        return
-    found = list(tried(suspect, _extra(draft)))
-    yield from found
-    if not found and suspect.gradient.size > 1:
+    """Numbers left out."""
+    if suspect.draft is not None:
+        yield from tried(suspect, [*_extra(suspect.draft), *_minus(suspect.draft)])
+
+
+def search(suspect: Suspect) -> Iterator[Finding]:
+    """Parts to which the same number must be added everywhere."""
+    if suspect.draft is not None and suspect.gradient.size > 1:
         guesses = [made for part in suspect.once(parts) for made in _missing(suspect, part)]
         yield from tried(suspect, guesses)
 
@@ -44,14 +46,23 @@ def _extra(draft: Draft) -> Iterator[Guess]:
                     continue
                 sign = "-" if isinstance(node.op, ast.Sub) and kept is node.right else ""
                 message = f"a term is extra: {quoted(draft, gone)}"
-                yield guess("GC105", _WHOLE, message, node, f"{sign}{{0}}", kept)
+                yield guess("GC105", _EXTRA, message, node, f"{sign}{{0}}", kept)
+
+
+def _minus(draft: Draft) -> Iterator[Guess]:
+    """The 1 of `1 - a` forgotten."""
+    for node in sites(draft):
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            message = f"a term is missing: `1`, beside {quoted(draft, node)}"
+            yield guess("GC105", _MINUS, message, node, "1 - {0}", node.operand)
 
 
 def _missing(suspect: Suspect, part: Part) -> Iterator[Guess]:
-    if isinstance(part.node, ast.UnaryOp) and isinstance(part.node.op, ast.USub):
-        yield _guess(suspect, part, "1", "1 - {0}", part.node.operand)
-    if is_term_of_more(suspect, part.node):
+    if is_term_of_more(suspect, part.node) or isinstance(part.node, ast.Constant):
         return
+    assert suspect.draft is not None
+    if _has_number(suspect.draft, part.node):
+        return  # that number is wrong, not another missing
     if part.needed is None:
         yield _guess(suspect, part, "1", "{0} + 1", part.node)
         yield _guess(suspect, part, "-1", "{0} - 1", part.node)
@@ -64,10 +75,21 @@ def _missing(suspect: Suspect, part: Part) -> Iterator[Guess]:
                 yield _guess(suspect, part, str(signed), f"{{0}} {sign} {number}", part.node)
 
 
+def _has_number(draft: Draft, node: ast.AST) -> bool:
+    """Whether it is a sum of which a number is a term."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, (ast.Add, ast.Sub)):
+        return False
+    return any(
+        is_number(draft, side) or _has_number(draft, side) for side in (node.left, node.right)
+    )
+
+
 def _guess(suspect: Suspect, part: Part, term: str, template: str, inner: ast.expr) -> Guess:
     assert suspect.draft is not None
     message = f"a term is missing: `{term}`, beside {quoted(suspect.draft, part.node)}"
-    cost = _WHOLE if part.is_whole else _PART if inner is part.node else _MINUS
+    cost = _WHOLE if part.is_whole else _PART
+    if isinstance(suspect.draft.edits.parent(part.node), (ast.Call, ast.Attribute)):
+        cost = max(cost, _ARGUMENT)
     return Guess("GC105", cost, message, (Change(part.node, template, (inner,)),))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.lang.edits import Change
+from gradcheck_cli.verdict.diagnosis.ingredients import short_truth
 from gradcheck_cli.verdict.diagnosis.suspect import Finding, Suspect
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ LEAST = 0.962
 
 # A number that nothing gives a name explains little; a sign beside a factor is a second mistake.
 _SHORT_NUMBER, _UNNAMED, _AND_SIGN = 1.1, 3.5, 0.2
+# A function is more plainly wrong than the derivative forgotten, where another function repairs it.
+_ITSELF, _ONES, _SAME = 1.3, 1.0, 1e-12
 # A factor this near to 1 comes of a constant that was rounded.
 _ROUNDED = 1e-2
 
@@ -33,6 +36,10 @@ def propose(suspect: Suspect) -> Iterator[Finding]:
         turns = [(1.0, "{0}.T"), (1.001, "{0}.mT")] if len(shape) == 2 else [(1.0, "{0}.mT")]
         if _fits(suspect, lambda array: np.swapaxes(array, -1, -2)):
             yield from _findings(suspect, "GC103", "the gradient is transposed", turns)
+    yield from _undifferentiated(suspect)
+    if suspect.draft is not None and suspect.gradient.size > 1 and (suspect.gradient == 1).all():
+        message = "1 everywhere: all factors of the chain rule are missing"
+        yield Finding("GC106", message, short_truth(suspect), _ONES)
     factor = _factor(suspect.gradient, suspect.reference)
     if factor is None or _close(factor, -1.0):
         return
@@ -41,6 +48,24 @@ def propose(suspect: Suspect) -> Iterator[Finding]:
         for cost, name, template in _named(factor, suspect):
             message = f"off by a constant factor: multiply by {name}"
             yield from _findings(suspect, code, message, [(cost, template)])
+
+
+def _undifferentiated(suspect: Suspect) -> Iterator[Finding]:
+    """The expression itself in place of its derivative."""
+    if suspect.case is None or suspect.draft is None or suspect.gradient.size < 2:
+        return
+    output = suspect.fitted(suspect.case.output)
+    again = suspect.again
+    if output is None or output.value is not None or again is None or again.gradient is None:
+        return
+    (here,), (there,) = suspect.values([output]), again.values([output])
+    if here is None or there is None:
+        return
+    if np.allclose(here, suspect.gradient, rtol=_SAME, atol=0) and np.allclose(
+        there, again.gradient, rtol=_SAME, atol=0
+    ):
+        message = "this is the expression itself, not its derivative"
+        yield Finding("GC113", message, short_truth(suspect), _ITSELF)
 
 
 def _fits(suspect: Suspect, repair: Callable[[Array], Array]) -> bool:
