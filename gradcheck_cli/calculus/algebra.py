@@ -177,7 +177,11 @@ def negate(node: Expr) -> Expr | None:
         return infix("sub", right, left)
     if is_op(inner, "div"):
         top, bottom = pair(inner)
-        return infix("div", -top if number(top) is None else -top.value, bottom)  # type: ignore[operator]
+        value = number(top)
+        if value is not None:
+            return infix("div", -value, bottom)
+        # The sign of a size's quotient stands before it, as `divide_by_size_last` has it.
+        return None if top.value is not None else infix("div", -top, bottom)
     return None
 
 

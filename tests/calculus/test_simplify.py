@@ -57,6 +57,7 @@ REWRITES = {
     "x / y.numel() / y": "x / y / y.numel()",
     "1 / x.numel() / y": "1 / y / x.numel()",
     "-(1 / x.numel()) / y": "-1 / y / x.numel()",
+    "-(x.numel() / (2 * y))": "-(0.5 * x.numel() / y)",
     # signs and sums
     "-(-x)": "x",
     "-(2 * x)": "-2 * x",
