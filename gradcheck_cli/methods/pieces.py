@@ -114,15 +114,13 @@ class Pieces:
         error = EPS * KERNEL_ROUNDING * np.abs(gradient)
         low, high = gradient.copy(), gradient.copy()
         place = np.zeros(self.count, np.int8)
+        kept: tuple[Array, ...] = (gradient, error, low, high, place)
         for start in range(0, left.size, _PIECE):
             where = left[start : start + _PIECE]
             problem, _ = self.at(where, where.size)
             found = differences(problem)
-            for ours, theirs in zip(
-                (gradient, error, low, high, place),
-                (found.slope, found.error, found.low, found.high, found.place),
-                strict=True,
-            ):
+            known = (found.slope, found.error, found.low, found.high, found.place)
+            for ours, theirs in zip(kept, known, strict=True):
                 ours[where] = theirs
         shape = self._x.shape
         return Estimate(
