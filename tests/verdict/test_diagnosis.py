@@ -284,3 +284,10 @@ def test_known_mistakes_get_their_code_and_a_repair(path: Path) -> None:
         (found,) = [d for d in outcome.diagnoses if d.code.startswith("GC1")]
         assert found.code == named[1], found
         assert found.fix is not None
+
+
+def test_a_let_name_is_written_out_where_what_it_stands_for_needs_a_change() -> None:
+    text = "version: 1\ninputs: {x: {shape: [3]}}\nlet: {s: x.sin()}\n"
+    text += "expression: s.sum()\nmanual: {x: s}"
+    (found,) = run_check(load_text(text)[0]).diagnoses
+    assert (found.code, found.fix) == ("GC113", "x.cos()")

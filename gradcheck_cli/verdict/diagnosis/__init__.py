@@ -165,6 +165,9 @@ def _found(suspect: Suspect) -> list[Finding]:
         return _broken(suspect, seen)
     found = [kinds.told(suspect, finding) for finding in _of(suspect, FAMILIES)]
     found.sort(key=lambda finding: finding.cost)
+    if not found and suspect.written_out is not None:
+        # The slip may be a `let` name where what it stands for needed a change.
+        return _found(suspect.reading(suspect.written_out))
     return _general_first(suspect, found)
 
 

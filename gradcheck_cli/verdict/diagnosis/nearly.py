@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.errors import GradcheckError
 from gradcheck_cli.graph import INPUT
 from gradcheck_cli.lang.draft import Draft
-from gradcheck_cli.lang.edits import Change, Edits, grouped
+from gradcheck_cli.lang.edits import Change, Edits
 from gradcheck_cli.spec.sample import rounded
 from gradcheck_cli.verdict.diagnosis.gaps import target
 from gradcheck_cli.verdict.diagnosis.guesses import Guess, called, guess, quoted, sites, tried
@@ -107,20 +105,9 @@ def _drafts(suspect: Suspect) -> Iterator[tuple[bool, Draft]]:
     assert suspect.draft is not None
     assert suspect.case is not None
     yield False, suspect.draft
-    text = suspect.draft.edits.text
-    names = suspect.draft.edits.formula.names
-    for name, formula in reversed(list(suspect.case.let.items())):
-        pattern = rf"(?<![\w.'\"]){re.escape(name)}(?![\w'\"(])"
-        if re.search(pattern, text):
-            inner = grouped(" ".join(formula.flat.split()))
-            text = re.sub(pattern, inner.replace("\\", r"\\"), text)
-        if len(text) > _LONGEST:
-            return
-    if names & suspect.case.let.keys():
-        try:
-            yield True, Draft(Edits.of(text), suspect.scope)
-        except GradcheckError:
-            return
+    text = suspect.written_out
+    if text is not None and len(text) <= _LONGEST:
+        yield True, Draft(Edits.of(text), suspect.scope)
 
 
 def _tried(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from gradcheck_cli.errors import GradcheckError, Source
 from gradcheck_cli.graph import Expr, t
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.draft import Draft
-from gradcheck_cli.lang.edits import Edits
+from gradcheck_cli.lang.edits import Edits, grouped
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.schema import Invalid
@@ -41,6 +42,8 @@ _TOGETHER = 2**22
 _NEAR = 1e-6
 # Explanations that cost so much more than the simplest are listed beside it.
 _LISTED = 0.02
+# No formula is written out to more characters than this.
+_LONGEST_WRITTEN_OUT = 2000
 # What differs from the reference by more than this, relative to its largest element, is wrong there.
 _MAY_BE_RIGHT = 1e-2
 
@@ -67,6 +70,25 @@ class Suspect:
     deferred: list[Guess] = field(default_factory=list)
     _known: dict[Expr, Array | None] = field(default_factory=dict)
     _made: dict[Callable[[Suspect], Any], Any] = field(default_factory=dict)
+
+    def reading(self, text: str) -> Suspect:
+        """The same with the person's formula written as `text`."""
+        known = self.input, self.method, self.gradient, self.reference, self.right, self.case
+        return Suspect(*known, parse(Source(text)), self.where)
+
+    @cached_property
+    def written_out(self) -> str | None:
+        """The person's formula with its `let` names written out; None where there is none in it."""
+        if self.edits is None or self.case is None:
+            return None
+        text = self.edits.text
+        for name, formula in reversed([*self.case.let.items()]):
+            pattern = rf"(?<![\w.'\"]){re.escape(name)}(?![\w'\"(])"
+            inner = grouped(" ".join(formula.flat.split()))
+            text = inner.join(re.split(pattern, text))
+            if len(text) > _LONGEST_WRITTEN_OUT:
+                return None
+        return text if text != self.edits.text else None
 
     def once(self, make: Callable[[Suspect], Made]) -> Made:
         """`make(self)`, which is made once for all families."""
