@@ -116,7 +116,6 @@ class _Near:
     def __init__(self, problem: Problem, noise: Array, seed: int) -> None:
         self._problem = problem
         self._noise = np.abs(problem.weight) * noise
-        self._seed = seed
         rng = np.random.default_rng(seed)
         count = problem.point.size
         ramp = (np.arange(count) + 0.5) / count - 0.5
