@@ -1,16 +1,29 @@
 """Simplification: an ordered tuple of passes, each a table of small pure rewrites run to a fixed point.
 
-A rewrite keeps a node's shape and dtype, and its value up to rounding, NaN and infinity included: never
-`x * 0 -> 0` or `x / x -> 1`. Numbers may change places within a product (`x * (2 * y) -> 2 * (x * y)`),
-tensors may not, since `(a * b) * c` can overflow where `a * (b * c)` doesn't. Sizes stay symbolic, so that
-a formula holds at other sizes; which dimensions are broadcast is taken as given.
+A rewrite keeps a node's shape and dtype. Wherever its left side is not NaN the right side is equal to it up
+to rounding, infinities included, unless an intermediate result overflows or underflows. Of finite numbers it
+is NaN exactly where the left side is: never `x / x -> 1`. It may turn infinity - infinity or 0 * infinity
+into a number (`a * x + b * x -> (a + b) * x`), but no NaN that went in disappears: never `x * 0 -> 0`.
+Sizes stay symbolic, so that a formula holds at other sizes; which dimensions are broadcast is taken as given.
+What is assumed of the inputs is used where it was given, see `facts`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import algebra, layout, present, sizes
+from gradcheck_cli.calculus import (
+    algebra,
+    factor,
+    layout,
+    masks,
+    named,
+    present,
+    products,
+    reductions,
+    sizes,
+)
+from gradcheck_cli.calculus.cost import Costs
 from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
 
 if TYPE_CHECKING:
@@ -18,6 +31,7 @@ if TYPE_CHECKING:
 
     Rewrite = Callable[[Expr], Expr | None]
     Rewrites = Mapping[str, Sequence[Rewrite]]
+    Watch = Callable[[Rewrite, Expr, Expr], None]
 
 
 def _joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
@@ -26,15 +40,28 @@ def _joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
     return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
-# First the canonical form, in which equal terms meet; then the form that reads best.
-PASSES: tuple[Rewrites, ...] = (
-    _joined(sizes.REWRITES, layout.REWRITES, algebra.REWRITES),
-    present.REWRITES,
+# First the canonical form, in which equal terms meet.
+CANONICAL = _joined(
+    sizes.REWRITES,
+    layout.REWRITES,
+    masks.REWRITES,
+    reductions.REWRITES,
+    products.REWRITES,
+    named.REWRITES,
+    factor.REWRITES,
+    algebra.REWRITES,
 )
+# Then what pays off in some places only, taken where the form becomes cheaper by it.
+SHORTER = _joined(
+    masks.SHORTER, reductions.SHORTER, products.SHORTER, named.SHORTER, factor.SHORTER
+)
+# Then the form that reads best.
+PRESENT = present.REWRITES
+PASSES: tuple[Rewrites, ...] = (CANONICAL, SHORTER, PRESENT)
 
 
-def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
-    """The same expressions, shorter.
+def simplify(roots: Sequence[Expr], watch: Watch | None = None) -> tuple[Expr, ...]:
+    """The same expressions, shorter. `watch` is told of each rewrite that was made: it, before, after.
 
     >>> from gradcheck_cli.graph import variable
     >>> from gradcheck_cli.lang.printer import to_text
@@ -42,10 +69,27 @@ def simplify(roots: Sequence[Expr]) -> tuple[Expr, ...]:
     >>> to_text(simplify([1.0 * (2 * -(-x))])[0])
     '2 * x'
     """
-    current = tuple(roots)
-    for rewrites in PASSES:
-        current = sweep(current, rewrites)
-    return current
+    current = sweep(tuple(roots), CANONICAL, watch=watch)
+    current = sweep(current, CANONICAL, watch=watch, cheaper=_Cheaper())
+    return sweep(current, PRESENT, watch=watch)
+
+
+class _Cheaper:
+    """The rewrites of `SHORTER` where they pay off: brought to canonical form, the result costs less."""
+
+    def __init__(self) -> None:
+        self.costs = Costs()
+        self.done: dict[Expr, Expr] = {}
+
+    def __call__(self, node: Expr) -> tuple[Rewrite, Expr] | None:
+        for rewrite in SHORTER.get(node.op.name, ()):
+            found = _fitting(node, rewrite)
+            if found is not None:
+                (settled,) = sweep((found,), CANONICAL, done=self.done)
+                if self.costs.of(settled) < self.costs.of(node):
+                    return rewrite, settled
+        self.done[node] = node
+        return None
 
 
 def sweep(
@@ -54,14 +98,18 @@ def sweep(
     *,
     early: Rewrites | None = None,
     symbolic: bool = True,
+    watch: Watch | None = None,
+    cheaper: _Cheaper | None = None,
+    done: dict[Expr, Expr] | None = None,
 ) -> tuple[Expr, ...]:
     """Every node below `roots` brought to a form in which no rewrite fires, arguments before users.
 
-    Iterative, so that deep graphs are no problem. What a rewrite makes is swept in its turn. `early`
-    rewrites see a node before anything below it has changed. Not `symbolic`, sizes become plain numbers:
-    enough to compute with, and sooner done.
+    Iterative, so that deep graphs are no problem. What a rewrite makes is swept in its turn; one that leads
+    back to where it started is not followed. `early` rewrites see a node before anything below it has
+    changed, `cheaper` ones where no other fires. Not `symbolic`, sizes become plain numbers: enough to
+    compute with, and sooner done. `done` are nodes swept before, and is added to.
     """
-    done: dict[Expr, Expr] = {}
+    done = {} if done is None else done
 
     def settled(node: Expr) -> Expr:
         if symbolic or node.value is None:
@@ -85,38 +133,51 @@ def sweep(
             continue
         if early and node.op.name in early and node not in seen:
             seen.add(node)
-            other = _rewritten(node, early)
-            if other is not None:
-                successor[node] = other
+            made = _rewritten(node, early)
+            if made is not None:
+                successor[node] = made[1]
                 continue
         if symbolic:
             below = (*node.inputs, *symbolic_sizes(node)) if node.attrs else node.inputs
             open_ = [child for child in below if child not in done]
         else:
             open_ = [child for child in node.inputs if child not in done and child.value is None]
-        if open_:
-            assert successor.keys().isdisjoint(open_), f"rewrites of {node!r} go in a circle"
-            stack += open_
+        circular = successor.keys() & open_ if open_ else ()
+        for child in circular:
+            done[child] = child
+        if len(open_) > len(circular):
+            stack += (child for child in open_ if child not in circular)
             continue
         after = rebuild(node, settled)
         if after is node:
-            after = _rewritten(node, rewrites)
-        if after is None:
+            made = _rewritten(node, rewrites)
+            if made is None and cheaper is not None:
+                made = cheaper(node)
+            if made is not None:
+                after = made[1]
+                if watch is not None:
+                    watch(made[0], node, after)
+        if after is node or (after in successor and after not in done):
             done[node] = node
         else:
-            assert after not in successor or after in done, f"rewrites of {node!r} go in a circle"
             successor[node] = after
     return tuple(settled(root) for root in roots)
 
 
-def _rewritten(node: Expr, rewrites: Rewrites) -> Expr | None:
-    """What the first rewrite that fires makes of a node. They are made for real numbers."""
+def _rewritten(node: Expr, rewrites: Rewrites) -> tuple[Rewrite, Expr] | None:
+    """The first rewrite that fires on a node, with what it makes of it."""
+    for rewrite in rewrites.get(node.op.name, ()):
+        found = _fitting(node, rewrite)
+        if found is not None:
+            return rewrite, found
+    return None
+
+
+def _fitting(node: Expr, rewrite: Rewrite) -> Expr | None:
+    """What a rewrite makes of a node, where that is a change. They are made for real numbers."""
     if node.dtype.kind == "z" or any(arg.dtype.kind == "z" for arg in node.inputs):
         return None
-    for rewrite in rewrites.get(node.op.name, ()):
-        found = rewrite(node)
-        if found is None or found is node:
-            continue
-        if found.shape == node.shape and found.dtype is node.dtype:
-            return found
-    return None
+    found = rewrite(node)
+    if found is None or found is node:
+        return None
+    return found if found.shape == node.shape and found.dtype is node.dtype else None

@@ -24,6 +24,8 @@ AWKWARD = (
     (1e150, -1e-150, 3.0, 0.5),
     (1e300, -1e300, 1e-300, 2.0),
 )
+# Inputs by these names are no real numbers: a mask, and class indices.
+DTYPES = {"mask": dtypes.bool_, "t": dtypes.int64}
 
 
 class Scope:
@@ -31,7 +33,7 @@ class Scope:
 
     def __init__(self, shapes: Shapes) -> None:
         self.nodes: dict[str, Expr] = {
-            name: variable(name, shape, dtypes.bool_ if name == "mask" else dtypes.float64)
+            name: variable(name, shape, DTYPES.get(name, dtypes.float64))
             for name, shape in shapes.items()
         }
 
@@ -43,6 +45,8 @@ class Scope:
         return {
             name: rng.standard_normal(node.shape) > 0
             if node.dtype is dtypes.bool_
+            else rng.integers(0, 3, node.shape)
+            if node.dtype is dtypes.int64
             else rng.standard_normal(node.shape)
             for name, node in self.nodes.items()
         }
