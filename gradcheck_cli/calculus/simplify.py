@@ -137,31 +137,41 @@ def sweep(
             if made is not None:
                 successor[node] = made[1]
                 continue
-        if symbolic:
-            below = (*node.inputs, *symbolic_sizes(node)) if node.attrs else node.inputs
-            open_ = [child for child in below if child not in done]
-        else:
-            open_ = [child for child in node.inputs if child not in done and child.value is None]
-        circular = successor.keys() & open_ if open_ else ()
-        for child in circular:
-            done[child] = child
-        if len(open_) > len(circular):
-            stack += (child for child in open_ if child not in circular)
+        open_ = _open(node, done, symbolic)
+        if open_:
+            # What leads back to where it started stays as it is.
+            done.update((child, child) for child in open_ if child in successor)
+            stack += (child for child in open_ if child not in done)
             continue
         after = rebuild(node, settled)
         if after is node:
-            made = _rewritten(node, rewrites)
-            if made is None and cheaper is not None:
-                made = cheaper(node)
-            if made is not None:
-                after = made[1]
-                if watch is not None:
-                    watch(made[0], node, after)
+            after = _improved(node, rewrites, cheaper, watch)
         if after is node or (after in successor and after not in done):
             done[node] = node
         else:
             successor[node] = after
     return tuple(settled(root) for root in roots)
+
+
+def _open(node: Expr, done: Mapping[Expr, Expr], symbolic: bool) -> list[Expr]:
+    """What stands below a node and hasn't been swept yet."""
+    if symbolic:
+        below = (*node.inputs, *symbolic_sizes(node)) if node.attrs else node.inputs
+        return [child for child in below if child not in done]
+    return [child for child in node.inputs if child not in done and child.value is None]
+
+
+def _improved(
+    node: Expr, rewrites: Rewrites, cheaper: _Cheaper | None, watch: Watch | None
+) -> Expr:
+    made = _rewritten(node, rewrites)
+    if made is None and cheaper is not None:
+        made = cheaper(node)
+    if made is None:
+        return node
+    if watch is not None:
+        watch(made[0], node, made[1])
+    return made[1]
 
 
 def _rewritten(node: Expr, rewrites: Rewrites) -> tuple[Rewrite, Expr] | None:
