@@ -27,7 +27,7 @@ from gradcheck_cli.calculus.cost import Costs
 from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     Rewrite = Callable[[Expr], Expr | None]
     Rewrites = Mapping[str, Sequence[Rewrite]]
@@ -69,17 +69,21 @@ def simplify(roots: Sequence[Expr], watch: Watch | None = None) -> tuple[Expr, .
     >>> to_text(simplify([1.0 * (2 * -(-x))])[0])
     '2 * x'
     """
-    current = sweep(tuple(roots), CANONICAL, watch=watch)
-    current = sweep(current, CANONICAL, watch=watch, cheaper=_Cheaper())
+    done: dict[Expr, Expr] = {}
+    current = sweep(tuple(roots), CANONICAL, watch=watch, done=done)
+    current = sweep(current, CANONICAL, watch=watch, cheaper=_Cheaper(done.values()))
     return sweep(current, PRESENT, watch=watch)
 
 
 class _Cheaper:
-    """The rewrites of `SHORTER` where they pay off: brought to canonical form, the result costs less."""
+    """The rewrites of `SHORTER` where they pay off: brought to canonical form, the result costs less.
 
-    def __init__(self) -> None:
+    `done` are the canonical forms of nodes, of itself where a node is in canonical form.
+    """
+
+    def __init__(self, canonical: Iterable[Expr]) -> None:
         self.costs = Costs()
-        self.done: dict[Expr, Expr] = {}
+        self.done: dict[Expr, Expr] = {node: node for node in canonical}
 
     def __call__(self, node: Expr) -> tuple[Rewrite, Expr] | None:
         for rewrite in SHORTER.get(node.op.name, ()):
@@ -164,7 +168,8 @@ def _open(node: Expr, done: Mapping[Expr, Expr], symbolic: bool) -> list[Expr]:
 def _improved(
     node: Expr, rewrites: Rewrites, cheaper: _Cheaper | None, watch: Watch | None
 ) -> Expr:
-    made = _rewritten(node, rewrites)
+    known = cheaper is not None and cheaper.done.get(node) is node
+    made = None if known else _rewritten(node, rewrites)
     if made is None and cheaper is not None:
         made = cheaper(node)
     if made is None:
