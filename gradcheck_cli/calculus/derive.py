@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.calculus.facts import assuming
-from gradcheck_cli.calculus.simplify import simplify
+from gradcheck_cli.calculus.simplify import CANONICAL, simplify, sweep
 from gradcheck_cli.dtypes import default_dtype
 from gradcheck_cli.errors import Source
 from gradcheck_cli.graph import Expr, rebuild, t, topological, variable
@@ -70,7 +70,9 @@ def derive_nodes(
     nodes = (*differentiate(output, wrt, cotangent), *facts)
     if names:
         nodes = with_names(nodes, names)
-    with assuming(nodes[len(wrt) :]):
+    given = nodes[len(wrt) :]
+    # As they were written, and in the form that rewrites will meet.
+    with assuming((*given, *sweep(given, CANONICAL))):
         return simplify(nodes[: len(wrt)], watch)
 
 

@@ -187,8 +187,8 @@ def is_positive(x: Expr, depth: int = 0) -> bool:
     if depth > _DEEPEST or not assumed():
         return False
     if x.op.name in _MOVES or is_op(x, "sqrt", "sum", "mean", "rsqrt"):
-        # Of no elements the sum is zero, but such a sum is never of elements known here.
-        return x.elements > 0 and is_positive(x.inputs[0], depth + 1)
+        # The sum of no elements is zero.
+        return x.inputs[0].elements > 0 and is_positive(x.inputs[0], depth + 1)
     if is_op(x, "mul", "div", "add", "maximum", "minimum"):
         left, right = pair(x)
         if is_positive(left, depth + 1) and is_positive(right, depth + 1):
@@ -217,7 +217,7 @@ def is_nonnegative(x: Expr, depth: int = 0) -> bool:
         return True
     if depth > _DEEPEST:
         return False
-    if x.op.name in _MOVES or is_op(x, "sqrt", "sum", "mean"):
+    if x.op.name in _MOVES or is_op(x, "sqrt", "sum", "mean", "rsqrt"):
         return is_nonnegative(x.inputs[0], depth + 1)
     if is_op(x, "pow"):
         exponent = number(x.inputs[1])
