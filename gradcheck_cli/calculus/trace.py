@@ -17,7 +17,7 @@ from gradcheck_cli.graph import INPUT, Expr, rebuild, symbolic_sizes, t, topolog
 from gradcheck_cli.lang.printer import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 # A gradient of more nodes or characters than this is told by the step before it, not in full: else a
 # chain of n operators would take n * n factors.
@@ -75,6 +75,16 @@ class Trace:
     backward: tuple[Arrival, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A vector-Jacobian product on its own: what `node` passes on `to` one argument, and the same `short`."""
+
+    node: Expr
+    to: Expr
+    whole: Expr
+    short: Expr
+
+
 def trace(
     output: Expr, wrt: Sequence[Expr], upstream: Expr, names: Mapping[Expr, str] | None = None
 ) -> Trace:
@@ -90,27 +100,31 @@ def trace(
     >>> [(arrival.step.name, arrival.text) for arrival in walk.backward]
     [('t2', '1'), ('t1', 'ones_like(t1)'), ('x', '2 * x')]
     """
-    forward = _Forward(output, wrt, names or {})
-    return Trace(tuple(forward.steps.values()), tuple(_backward(forward, upstream)))
+    order = topological([output])
+    forward = Forward(output, wrt, _names(order, output, names or {}))
+    steps = forward.steps()
+    return Trace(steps, tuple(_backward(forward, steps, upstream)))
 
 
 def outline(
     output: Expr, wrt: Sequence[Expr], names: Mapping[Expr, str] | None = None
 ) -> tuple[Step, ...]:
     """The forward steps alone, without rules: what a drawing needs."""
-    return tuple(_Forward(output, wrt, names or {}, rules=False).steps.values())
+    forward = Forward(output, wrt, _names(topological([output]), output, names or {}))
+    return forward.steps(rules=False)
 
 
-class _Forward:
-    """The steps, and of each node the operator alone, with its arguments' names for inputs."""
+class Forward:
+    """The steps, and of each node the operator alone, with its arguments' names for inputs.
 
-    def __init__(
-        self, output: Expr, wrt: Sequence[Expr], given: Mapping[Expr, str], *, rules: bool = True
-    ) -> None:
+    `names` are the nodes that are steps, arguments before users; what lies between is a part of the step
+    that uses it.
+    """
+
+    def __init__(self, output: Expr, wrt: Sequence[Expr], names: dict[Expr, str]) -> None:
         self.output = output
-        order = topological([output])
-        self.tracked = tracked(order, wrt)
-        self.names = _names(order, output, given)
+        self.tracked = tracked(topological([output]), wrt)
+        self.names = names
         self.alone: dict[Expr, Expr] = {}
         self.stand_in: dict[Expr, Expr] = {}
         # The outputs of a call are nodes of their own.
@@ -122,9 +136,12 @@ class _Forward:
                 if node.op.outputs:
                     self.calls.setdefault((node.op, node.args, node.attrs), []).append(node)
                 self.stand_in[node] = variable(self.names[node], node.shape, node.dtype)
+
+    def steps(self, *, rules: bool = True) -> tuple[Step, ...]:
+        """The walk to the output."""
         sent = self.sent({}) if rules else {}
-        self.steps = {
-            node: Step(
+        return tuple(
+            Step(
                 node,
                 name,
                 None if node.op is INPUT else to_text(self.alone[node]),
@@ -133,22 +150,45 @@ class _Forward:
                 sent.get(node, ()),
             )
             for node, name in self.names.items()
-        }
+        )
 
     def grad_fn(self, node: Expr) -> str | None:
+        """The name of a node's backward in PyTorch, where a gradient is tracked."""
         if node not in self.tracked:
             return None
         return LEAF if node.op is INPUT else grad_fn_name(node)
 
     def arguments(self, node: Expr) -> list[Expr]:
         """The steps that a node's operator is applied to, each once."""
-        return [arg for arg in dict.fromkeys(node.inputs) if arg in self.names]
+        return self._below(node)
 
     def receivers(self, node: Expr) -> list[Expr]:
         """Those of a node's arguments that its gradient is passed on to."""
         if node not in self.tracked:
             return []
-        return [arg for arg in self.arguments(node) if arg in self.tracked]
+        return [arg for arg in self._below(node, self.tracked) if arg in self.tracked]
+
+    def _below(self, node: Expr, through: Container[Expr] | None = None) -> list[Expr]:
+        """The steps below a node that no other step lies between, if need be only `through` some nodes."""
+        found: dict[Expr, None] = {}
+        below, seen = list(reversed(node.inputs)), {node}
+        while below:
+            arg = below.pop()
+            if arg in self.names:
+                found[arg] = None
+            elif arg not in seen and arg.value is None and (through is None or arg in through):
+                seen.add(arg)
+                below += reversed(arg.inputs)
+        return list(found)
+
+    def senders(self) -> dict[Expr, list[Expr]]:
+        """The nodes that a gradient reaches in the order of the sweep back, with who sends to them."""
+        senders: dict[Expr, list[Expr]] = {self.output: []} if self.output in self.tracked else {}
+        for node in reversed(self.names):
+            if node in senders:
+                for arg in self.receivers(node):
+                    senders.setdefault(arg, []).append(node)
+        return {node: senders[node] for node in reversed(self.names) if node in senders}
 
     def results(self, node: Expr) -> dict[Expr, str]:
         """What a rule written with the operator's own results refers to by name."""
@@ -157,21 +197,26 @@ class _Forward:
 
     def sent(self, known: Mapping[Expr, Expr]) -> dict[Expr, tuple[Sent, ...]]:
         """What every node sends to its arguments, its own gradient being `known` or else `name.grad`."""
+        own = {
+            node: known.get(node, variable(f"{name}.grad", node.shape, node.dtype))
+            for node, name in self.names.items()
+        }
+        found: dict[Expr, tuple[Sent, ...]] = {}
+        for product in self.products(own):
+            one = Sent(self.names[product.to], _text(product.short), summed(product.whole))
+            found[product.node] = (*found.get(product.node, ()), one)
+        return found
+
+    def products(self, own: Mapping[Expr, Expr]) -> list[Product]:
+        """The gradient that each node passes on to each argument, given `own`, the node's gradient."""
         raw: list[tuple[Expr, Expr, Expr]] = []
         for node, alone in self.alone.items():
             receivers = self.receivers(node)
-            own = known.get(node)
-            if own is None:
-                own = variable(f"{self.names[node]}.grad", node.shape, node.dtype)
-            local = differentiate(alone, [self.stand_in[arg] for arg in receivers], own)
+            local = differentiate(alone, [self.stand_in[arg] for arg in receivers], own[node])
             local = with_names(local, self.results(node))
             raw += [(node, arg, gradient) for arg, gradient in zip(receivers, local, strict=True)]
-        found: dict[Expr, tuple[Sent, ...]] = {}
         simple = simplify([gradient for _, _, gradient in raw])
-        for (node, arg, gradient), short in zip(raw, simple, strict=True):
-            one = Sent(self.names[arg], _text(short), _summed(gradient))
-            found[node] = (*found.get(node, ()), one)
-        return found
+        return [Product(*one, short) for one, short in zip(raw, simple, strict=True)]
 
 
 def _names(order: Sequence[Expr], output: Expr, given: Mapping[Expr, str]) -> dict[Expr, str]:
@@ -184,14 +229,11 @@ def _names(order: Sequence[Expr], output: Expr, given: Mapping[Expr, str]) -> di
     return {node: names.get(node) or given.get(node) or next(fresh) for node in steps}
 
 
-def _backward(forward: _Forward, upstream: Expr) -> Iterator[Arrival]:
+def _backward(forward: Forward, steps: Sequence[Step], upstream: Expr) -> Iterator[Arrival]:
+    by_node = {step.node: step for step in steps}
     output = forward.output
-    senders: dict[Expr, list[str]] = {output: []} if output in forward.tracked else {}
-    for node in reversed(forward.names):
-        if node in senders:
-            for arg in forward.receivers(node):
-                senders.setdefault(arg, []).append(forward.names[node])
-    reached = [node for node in reversed(forward.names) if node in senders]
+    senders = forward.senders()
+    reached = list(senders)
     cotangent = t.ones((), dtype=output.dtype) if output.ndim == 0 else upstream
     gradients = differentiate(output, reached, cotangent)
     named = {node: name for node, name in forward.names.items() if node.op is not INPUT}
@@ -200,10 +242,10 @@ def _backward(forward: _Forward, upstream: Expr) -> Iterator[Arrival]:
     sent = forward.sent({node: closed[node] for node in texts})
     for node, gradient in zip(reached, gradients, strict=True):
         yield Arrival(
-            forward.steps[node],
+            by_node[node],
             gradient,
             texts.get(node),
-            tuple(senders[node]),
+            tuple(forward.names[user] for user in senders[node]),
             sent.get(node, ()),
         )
 
@@ -234,10 +276,10 @@ def _text(gradient: Expr) -> str:
     return to_text(gradient)
 
 
-def _summed(gradient: Expr) -> tuple[int, ...]:
+def summed(gradient: Expr) -> tuple[int, ...]:
     """The dimensions over which a gradient is summed because its target was broadcast in them."""
     if gradient.op.name == "add":
-        return tuple(sorted({dim for part in gradient.inputs for dim in _summed(part)}))
+        return tuple(sorted({dim for part in gradient.inputs for dim in summed(part)}))
     if gradient.op.name != "sum_to_size":
         return ()
     wide = gradient.inputs[0].shape
