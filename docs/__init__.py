@@ -1,0 +1,1 @@
+"""The derivation gallery and what it is made from."""
