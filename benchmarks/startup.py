@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-SPEC = str(Path(__file__).parent.parent / "specs" / "sum_of_squared_errors.yaml")
+SPECS = Path(__file__).parent.parent / "specs"
+SPEC = str(SPECS / "sum_of_squared_errors.yaml")
+ATTENTION = str(SPECS / "layers" / "attention.yaml")
 GRADCHECK = [sys.executable, "-m", "gradcheck_cli"]
 COMMANDS = {
     "import torch": [sys.executable, "-c", "import torch"],
@@ -29,6 +31,8 @@ COMMANDS = {
     ],
     "validate": [*GRADCHECK, "validate", SPEC],
     "derive": [*GRADCHECK, "derive", SPEC],
+    "derive, attention": [*GRADCHECK, "derive", ATTENTION],
+    "derive, shapes guessed": [*GRADCHECK, "derive", "(predicted - real).pow(2).sum()"],
     "ops": [*GRADCHECK, "ops"],
     "--help": [*GRADCHECK, "--help"],
 }

@@ -29,6 +29,8 @@ _BROKEN_PIPE = 141
 def main() -> NoReturn:
     """Run the command line of this process and end the process."""
     collector.relax()
+    # To find plugins for pydantic all installed packages are looked through, and none is for spec files.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _finish(run(sys.argv[1:]))
 
 
@@ -66,7 +68,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
     # typer carries click inside itself since 0.2x and imported it before; the class is alike in both.
     base: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
-    command = typer.main.get_command(build())
+    command = typer.main.get_command(build(arguments))
     try:
         with command.make_context("gradcheck", list(arguments)) as context:
             return int(command.invoke(context) or 0)

@@ -212,6 +212,12 @@ _RECORDS = (
         "gradcheck compare spec.yaml --methods torch",
     ),
     Code(
+        "GC029",
+        "no code for this operator",
+        "The formula is right, but it can't be had as code: NumPy and SciPy have no short form of an "
+        "operator in it, such as a convolution, or PyTorch has it for its own use only.",
+    ),
+    Code(
         "GC101",
         "off by a constant factor",
         "The whole or one of its terms has the same ratio to the right one everywhere: a forgotten 2, 1/2 or "
@@ -445,6 +451,13 @@ _RECORDS = (
         "is beyond what the dtype holds. No formula is wrong, so the check is inconclusive.",
         "(x * x).mean()  # in float16, at x = 300: 90000 is beyond 65504",
         "((x / 300) ** 2).mean() * 300.0**2",
+    ),
+    Code(
+        "GC307",
+        "the derived formula is wrong",
+        "A formula that gradcheck derived was tried before it was shown, and gave another value than the "
+        "derivative rules alone, differences or PyTorch. It is a bug of gradcheck (exit 3): please report "
+        "the expression with its inputs.",
     ),
 )
 

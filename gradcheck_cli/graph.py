@@ -43,7 +43,7 @@ class In:
     value: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Sample:
     """An expression in the language with inputs on which an operator's tests draw.
 
@@ -52,21 +52,20 @@ class Sample:
     """
 
     expression: str
-    inputs: Mapping[str, In]
-    grad: bool = True
-    second: bool = True
+    given: Mapping[str, Shape | In]
+    grad: bool
+    second: bool
 
     def __init__(
         self, expression: str, *, grad: bool = True, second: bool = True, **inputs: Shape | In
     ) -> None:
-        drawn = {k: v if isinstance(v, In) else In(tuple(v)) for k, v in inputs.items()}
-        for name, value in (
-            ("expression", expression),
-            ("inputs", drawn),
-            ("grad", grad),
-            ("second", second),
-        ):
-            object.__setattr__(self, name, value)
+        # There are thousands, made at every start: no more is done than to keep what is given.
+        vars(self).update(expression=expression, given=inputs, grad=grad, second=second)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, In]:
+        """How each input is drawn."""
+        return {k: v if isinstance(v, In) else In(tuple(v)) for k, v in self.given.items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -644,7 +643,11 @@ def _of_one_type(a: Expr | None, b: Expr | None) -> bool:
 def _replaced(value: Any, replace: Callable[[Expr], Expr]) -> Any:
     if isinstance(value, tuple):
         return tuple(_replaced(item, replace) for item in value)
-    return replace(value) if isinstance(value, Expr) else value
+    if not isinstance(value, Expr):
+        return value
+    new = replace(value)
+    # A size that turns out to be a number is written as one.
+    return new.value if new.op is CONST else new
 
 
 def topological(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gradcheck_cli.calculus.choices import merge_choices, scale_choice
 from gradcheck_cli.calculus.patterns import (
     Number,
     coefficient,
@@ -17,15 +18,11 @@ from gradcheck_cli.calculus.patterns import (
     static_divisor,
     whole,
 )
-from gradcheck_cli.graph import Expr, infix, make, t
+from gradcheck_cli.calculus.terms import plain_sum
+from gradcheck_cli.graph import Expr, infix, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def _plain_sum(node: Expr) -> bool:
-    alpha = node.attributes["alpha"]
-    return not isinstance(alpha, Expr) and bool(alpha == 1)
 
 
 # Products.
@@ -87,11 +84,11 @@ def collect_factors(node: Expr) -> Expr | None:
 
 
 def multiply_by_reciprocal(node: Expr) -> Expr | None:
-    """`(1 / s) * x -> x / s`."""
+    """`(1 / s) * x -> x / s`, `x.numel() * (1 / s) -> x.numel() / s`."""
     left, right = pair(node)
     for inverse, other in ((left, right), (right, left)):
-        if is_op(inverse, "div") and number(inverse.inputs[0]) == 1 and other.value is None:
-            return other / inverse.inputs[1]
+        if is_op(inverse, "div") and number(inverse.inputs[0]) == 1 and number(other) is None:
+            return infix("div", other, inverse.inputs[1])
     return None
 
 
@@ -112,11 +109,13 @@ def divide_last(node: Expr) -> Expr | None:
 
 
 def divide(node: Expr) -> Expr | None:
-    """`x / 1 -> x`, `x / (2 * y) -> 0.5 * (x / y)`, `2 * x / 4 -> x / 2`, `1.0 / x -> 1 / x`."""
+    """`x / 1 -> x`, `x / (2 * y) -> 0.5 * (x / y)`, `2 * x / 4 -> x / 2`, `x / 2.0 -> x / 2`."""
     top, bottom = pair(node)
     by = number(bottom)
     if by == 1 and top.dtype is node.dtype:
         return top
+    if by is not None and top.dtype is node.dtype and type(whole(by)) is not type(by):
+        return top / whole(by)
     value = number(top)
     if value is not None and number(bottom) is None and type(whole(value)) is not type(value):
         return infix("div", whole(value), bottom)
@@ -172,7 +171,7 @@ def negate(node: Expr) -> Expr | None:
     factor, rest = coefficient(inner)
     if factor != 1:
         return scaled(-factor, rest)
-    if is_op(inner, "sub") and _plain_sum(inner):
+    if is_op(inner, "sub") and plain_sum(inner):
         left, right = pair(inner)
         return infix("sub", right, left)
     if is_op(inner, "div"):
@@ -181,13 +180,14 @@ def negate(node: Expr) -> Expr | None:
         if value is not None:
             return infix("div", -value, bottom)
         # The sign of a size's quotient stands before it, as `divide_by_size_last` has it.
-        return None if top.value is not None else infix("div", -top, bottom)
+        movable = top.value is None and top.dtype.kind != "b"
+        return infix("div", -top, bottom) if movable else None
     return None
 
 
 def add_signed(node: Expr) -> Expr | None:
     """`a + -b -> a - b`, `a - -2 * b -> a + 2 * b`, `-a + b -> b - a`."""
-    if not _plain_sum(node):
+    if not plain_sum(node):
         return None
     left, right = pair(node)
     adding = is_op(node, "add")
@@ -202,9 +202,22 @@ def add_signed(node: Expr) -> Expr | None:
     return None
 
 
+def whole_summand(node: Expr) -> Expr | None:
+    """`x + 1.0 -> x + 1`, `1.0 - x -> 1 - x`."""
+    left, right = pair(node)
+    if not plain_sum(node) or node.dtype.kind != "f":
+        return None
+    for position, (value, other) in enumerate(((number(left), right), (number(right), left))):
+        if value is not None and other.value is None and other.dtype is node.dtype:
+            short = whole(value)
+            if type(short) is not type(value):
+                return infix(node.op.name, *replaced((left, right), position, short))
+    return None
+
+
 def add_nothing(node: Expr) -> Expr | None:
     """`torch.zeros_like(x) + y -> y`, expanded where it is smaller; `x - 0 -> x`."""
-    if not _plain_sum(node):
+    if not plain_sum(node):
         return None
     left, right = pair(node)
     for zero, other in ((left, right), (right, left)):
@@ -226,7 +239,7 @@ def collect_terms(node: Expr) -> Expr | None:
 
     Terms of opposite signs stay: where x is infinite, `3 * x - 2 * x` is NaN.
     """
-    if not _plain_sum(node):
+    if not plain_sum(node):
         return None
     left, right = pair(node)
     (first, x), (second, y) = coefficient(left), coefficient(right)
@@ -283,11 +296,11 @@ def pull_out(node: Expr) -> Expr | None:
         arg = node.args[position]
         if arg is None or arg.value is not None:
             continue
+        # A multiple of integers may be no integer: what is linear in the one may refuse the other.
         factor, rest = coefficient(arg)
-        if factor != 1:
+        if factor != 1 and rest.dtype == arg.dtype:
             return scaled(factor, _with(node, position, rest))
         rest, by = static_divisor(arg)
-        # A quotient of integers is no integer: what is linear in the one may refuse the other.
         if by is not None and rest.dtype == arg.dtype:
             return _with(node, position, rest) / by
     return None
@@ -296,7 +309,7 @@ def pull_out(node: Expr) -> Expr | None:
 def inverse_of_multiple(node: Expr) -> Expr | None:
     """`(2 * X).inverse() -> X.inverse() / 2`, `(X / n).inverse() -> n * X.inverse()`."""
     factor, rest = coefficient(node.inputs[0])
-    if factor != 1:
+    if factor != 1 and rest.dtype == node.inputs[0].dtype:
         return _with(node, 0, rest) / whole(factor)
     rest, by = static_divisor(node.inputs[0])
     if by is None or rest.dtype != node.inputs[0].dtype:
@@ -307,51 +320,6 @@ def inverse_of_multiple(node: Expr) -> Expr | None:
 def _with(node: Expr, position: int, new: Expr) -> Expr:
     made: Expr = make(node.op, replaced(node.args, position, new), node.attributes)
     return made
-
-
-# Masks.
-
-
-def scale_choice(node: Expr) -> Expr | None:
-    """`2 * torch.where(m, a, 0.0) -> torch.where(m, 2 * a, 0.0)`."""
-    left, right = pair(node)
-    value = number(left)
-    if value is None or not moderate(value) or not is_op(right, "where"):
-        return None
-    mask, *branches = right.inputs
-    if not any(number(branch) == 0 for branch in branches):
-        return None
-    chosen: Expr = t.where(mask, *(_times(value, branch) for branch in branches))
-    return chosen
-
-
-def _times(value: Number, branch: Expr) -> Any:
-    if number(branch) == 0:
-        return branch
-    if branch.value is not None:
-        return infix("mul", value, branch)
-    factor, rest = coefficient(branch)
-    return scaled(value * factor, rest) if moderate(value * factor) else scaled(value, branch)
-
-
-def merge_choices(node: Expr) -> Expr | None:
-    """`torch.where(m, a, 0.0) + torch.where(m, 0.0, b) -> torch.where(m, a, b)`."""
-    left, right = pair(node)
-    if not (_plain_sum(node) and is_op(left, "where") and is_op(right, "where")):
-        return None
-    (mask, *first), (other, *second) = left.inputs, right.inputs
-    if mask is not other:
-        return None
-    merged = []
-    for a, b in zip(first, second, strict=True):
-        if number(b) == 0:
-            merged.append(a)
-        elif number(a) == 0:
-            merged.append(b if is_op(node, "add") else infix("neg", b))
-        else:
-            return None
-    chosen: Expr = t.where(mask, *merged)
-    return chosen
 
 
 def first_power(node: Expr) -> Expr | None:
@@ -374,8 +342,8 @@ REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
     ),
     "div": (divide, divide_by_size_last),
     "neg": (negate,),
-    "add": (add_nothing, collect_terms, merge_choices, add_signed),
-    "sub": (add_nothing, collect_terms, merge_choices, add_signed),
+    "add": (whole_summand, add_nothing, collect_terms, merge_choices, add_signed),
+    "sub": (whole_summand, add_nothing, collect_terms, merge_choices, add_signed),
     "pow": (first_power,),
     **dict.fromkeys((*_LINEAR, *_LINEAR_IN), (pull_out,)),
     "inverse": (inverse_of_multiple,),

@@ -10,13 +10,15 @@ import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck_cli.calculus.patterns import is_op, number, pair
-from gradcheck_cli.graph import CONST, Expr
+from gradcheck_cli.graph import CONST, INPUT, Expr, topological
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
+
+_Known = TypeVar("_Known")
 
 
 @dataclass
@@ -66,24 +68,75 @@ class Facts:
     below: dict[Expr, set[Expr]] = field(default_factory=dict)
     # Dimensions over which a tensor sums to one.
     sums_to_one: set[tuple[Expr, int]] = field(default_factory=set)
+    finite: set[Expr] = field(default_factory=set)
+    # What an input stands for where it is the name of something, and the name of what it stands for.
+    definitions: dict[Expr, Expr] = field(default_factory=dict)
+    names: dict[Expr, Expr] = field(default_factory=dict)
+    # Whether an answer rested on one of the masks.
+    used: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.holding)
 
+    def bounds_of(self, x: Expr) -> Bounds:
+        """What is known of the elements of `x`; nothing, where nothing was said."""
+        found = self.bounds.get(x)
+        if found is None:
+            return _UNKNOWN
+        self.used = True
+        return found
 
+    def has(self, known: Container[_Known], what: _Known) -> bool:
+        """Whether one of the masks says `what`."""
+        found = what in known
+        self.used = self.used or found
+        return found
+
+
+_UNKNOWN = Bounds()
 _FLIPPED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "ne"}
 _NONE = Facts()
 _facts: ContextVar[Facts] = ContextVar("facts", default=_NONE)
 
 
 @contextmanager
-def assuming(masks: Iterable[Expr]) -> Iterator[None]:
-    """Within it, rewrites may use that every element of each of these masks is True."""
-    token = _facts.set(_read(masks))
+def assuming(
+    masks: Iterable[Expr],
+    definitions: Mapping[Expr, Expr] | None = None,
+    names: Mapping[Expr, Expr] | None = None,
+) -> Iterator[Facts]:
+    """Within it, rewrites may use that every element of each of these masks is True.
+
+    `definitions` say what inputs stand for that are names; `names` give the input for what it stands for,
+    in all forms in which it may be met.
+    """
+    facts = _read(masks)
+    facts.definitions.update(definitions or {})
+    facts.names.update(names or {})
+    token = _facts.set(facts)
+    try:
+        yield facts
+    finally:
+        _facts.reset(token)
+
+
+_shapes: ContextVar[Mapping[Expr, Expr] | None] = ContextVar("shapes", default=None)
+
+
+@contextmanager
+def shaped_as(shapes: Mapping[Expr, Expr]) -> Iterator[None]:
+    """Within it, inputs are known to have the shapes of other nodes: the upstream gradient the output's."""
+    token = _shapes.set({**(_shapes.get() or {}), **shapes})
     try:
         yield
     finally:
-        _facts.reset(token)
+        _shapes.reset(token)
+
+
+def shape_giver(x: Expr) -> Expr | None:
+    """The node that says where the sizes of an input come from: of a name, what it stands for."""
+    found, shapes = assumed().definitions.get(x), _shapes.get()
+    return found if found is not None or shapes is None else shapes.get(x)
 
 
 def assumed() -> Facts:
@@ -99,6 +152,8 @@ def _read(masks: Iterable[Expr]) -> Facts:
         facts.holding.add(mask)
         if is_op(mask, "bitwise_and", "logical_and"):
             pending += mask.inputs
+        elif is_op(mask, "isfinite"):
+            facts.finite.add(mask.inputs[0])
         elif mask.op.name in _FLIPPED:
             left, right = pair(mask)
             _compared(facts, mask.op.name, left, right)
@@ -111,6 +166,10 @@ def _compared(facts: Facts, name: str, left: Expr, right: Expr) -> None:
         return
     if name == "eq" and _is_transpose(right, left):
         facts.symmetric.add(left)
+        return
+    if name == "eq" and _defines(left, right):
+        facts.definitions.setdefault(left, right)
+        facts.names[right] = left
         return
     value = number(right)
     if name == "eq" and value == 1 and is_op(left, "sum") and left.attributes["keepdim"]:
@@ -136,6 +195,13 @@ def _compared(facts: Facts, name: str, left: Expr, right: Expr) -> None:
         bounds.unequal.add(value)
 
 
+def _defines(name: Expr, node: Expr) -> bool:
+    """Whether an input is said to equal an expression of others."""
+    if name.op is not INPUT or not node.args or node.value is not None:
+        return False
+    return (name.shape, name.dtype) == (node.shape, node.dtype) and name not in topological([node])
+
+
 def _is_transpose(turned: Expr, x: Expr) -> bool:
     if is_op(turned, "T", "mT"):
         return turned.inputs[0] is x
@@ -147,7 +213,7 @@ def _is_transpose(turned: Expr, x: Expr) -> bool:
 
 def is_symmetric(x: Expr) -> bool:
     """Whether a matrix, or each of a batch, is assumed to equal its transpose."""
-    return x in assumed().symmetric
+    return assumed().has(assumed().symmetric, x)
 
 
 # Operators whose results keep what is known of every element of their first argument.
@@ -181,9 +247,11 @@ def is_positive(x: Expr, depth: int = 0) -> bool:
     value = number(x)
     if value is not None:
         return 0 < value < math.inf
-    bounds = assumed().bounds.get(x)
-    if bounds is not None and bounds.positive:
+    if assumed().bounds_of(x).positive:
         return True
+    meant = assumed().definitions.get(x)
+    if meant is not None and depth <= _DEEPEST:
+        return is_positive(meant, depth + 1)
     if depth > _DEEPEST or not assumed():
         return False
     if x.op.name in _MOVES or is_op(x, "sqrt", "sum", "mean", "rsqrt"):
@@ -200,6 +268,8 @@ def is_positive(x: Expr, depth: int = 0) -> bool:
         return False
     if is_op(x, "pow"):
         return is_positive(x.inputs[0], depth + 1) and number(x.inputs[1]) is not None
+    if is_op(x, "exp", "sigmoid", "cosh"):
+        return is_finite(x.inputs[0], depth + 1)
     if is_op(x, "abs"):
         return is_nonzero(x.inputs[0], depth + 1)
     return False
@@ -212,9 +282,14 @@ def is_nonnegative(x: Expr, depth: int = 0) -> bool:
         return value >= 0
     if x.op.name in _NOT_NEGATIVE:
         return True
-    bounds = assumed().bounds.get(x)
-    if bounds is not None and bounds.low >= 0:
+    if is_op(x, "arange.start_step"):
+        start, step = x.attributes["start"], x.attributes["step"]
+        return not isinstance(start, Expr) and not isinstance(step, Expr) and min(start, step) >= 0
+    if assumed().bounds_of(x).low >= 0:
         return True
+    meant = assumed().definitions.get(x)
+    if meant is not None and depth <= _DEEPEST:
+        return is_nonnegative(meant, depth + 1)
     if depth > _DEEPEST:
         return False
     if x.op.name in _MOVES or is_op(x, "sqrt", "sum", "mean", "rsqrt"):
@@ -235,9 +310,11 @@ def is_nonzero(x: Expr, depth: int = 0) -> bool:
     value = number(x)
     if value is not None:
         return value != 0 and math.isfinite(value)
-    bounds = assumed().bounds.get(x)
-    if bounds is not None and bounds.nonzero:
+    if assumed().bounds_of(x).nonzero:
         return True
+    meant = assumed().definitions.get(x)
+    if meant is not None and depth <= _DEEPEST:
+        return is_nonzero(meant, depth + 1)
     if depth > _DEEPEST or not assumed():
         return False
     if is_positive(x, depth):
@@ -250,26 +327,98 @@ def is_nonzero(x: Expr, depth: int = 0) -> bool:
     return False
 
 
+def is_below(x: Expr, size: Expr | int) -> bool:
+    """Whether every element is known to be below a size."""
+    facts = assumed()
+    if facts.has(facts.below.get(x, ()), size):
+        return True
+    bounds = facts.bounds_of(x)
+    value = number(size) if isinstance(size, Expr) else size
+    if value is None:
+        return False
+    return bounds.high < value or (bounds.high == value and bounds.high_open)
+
+
+# Operators that make finite numbers of finite ones, unless they overflow.
+_FINITE = frozenset(
+    [
+        *("neg", "add", "sub", "mul", "abs", "exp", "sin", "cos", "tanh", "sigmoid", "relu", "erf"),
+        *("softplus", "logsigmoid", "sinh", "cosh", "maximum", "minimum", "where", "cat", "stack"),
+        *("sum", "matmul", "outer", "softmax", "log_softmax", "logsumexp", "trace", "clamp"),
+    ]
+)
+
+
+def is_finite(x: Expr, depth: int = 0) -> bool:
+    """Whether every element is known to be neither NaN nor infinite, unless an operation overflows."""
+    value = number(x)
+    if value is not None:
+        return math.isfinite(value)
+    if x.value is not None or x.dtype.kind in "bi":
+        return True
+    facts = assumed()
+    if facts.has(facts.finite, x) or facts.has(facts.bounds, x):
+        return True
+    if any(facts.has(facts.sums_to_one, (x, dim)) for dim in range(x.ndim)):
+        return True
+    if depth > _DEEPEST or not facts:
+        return False
+    if x in facts.definitions:
+        return is_finite(facts.definitions[x], depth + 1)
+    if x.op.name in _MOVES or x.op.name in _FINITE:
+        return all(is_finite(arg, depth + 1) for arg in x.inputs)
+    if is_op(x, "div"):
+        top, bottom = pair(x)
+        return is_finite(top, depth + 1) and is_nonzero(bottom, depth + 1)
+    return False
+
+
+_NEGATIONS = ("bitwise_not", "logical_not")
+
+
+def everywhere(mask: Expr, depth: int = 0) -> bool | None:
+    """Whether a mask is known to be True everywhere, or False everywhere; None where it isn't known."""
+    if depth > _DEEPEST:
+        return None
+    if mask.op.name in _ALWAYS:
+        return decided(mask)
+    if mask.op.name in _MOVES and mask.dtype.kind == "b" and mask.inputs[0].dtype.kind == "b":
+        return everywhere(mask.inputs[0], depth + 1)
+    if is_op(mask, *_NEGATIONS):
+        held = everywhere(mask.inputs[0], depth + 1)
+        return None if held is None else not held
+    either = is_op(mask, "bitwise_or", "logical_or")
+    if either or is_op(mask, "bitwise_and", "logical_and"):
+        found = [everywhere(arg, depth + 1) for arg in mask.inputs]
+        if either in found:
+            return either
+        return None if None in found else not either
+    return None
+
+
 _ALWAYS = {"gt": "le", "ge": "lt", "lt": "ge", "le": "gt", "eq": "ne", "ne": "eq"}
 
 
 def decided(mask: Expr) -> bool | None:
     """Whether a comparison is known to hold everywhere, or nowhere; None where it isn't known."""
     facts = assumed()
-    if not facts or mask.op.name not in _ALWAYS:
+    if mask.op.name not in _ALWAYS or not (facts or is_op(mask.inputs[0], "arange.start_step")):
         return None
-    if mask in facts.holding:
+    if facts.has(facts.holding, mask):
         return True
     left, right = pair(mask)
     opposite = _ALWAYS[mask.op.name]
     if any(f.op.name == opposite and f.inputs == mask.inputs for f in facts.holding):
+        facts.used = True
         return False
     value, name = number(right), mask.op.name
     if value is None:
         return None
     if value == 0:
         return _against_zero(left, name)
-    return _against(facts.bounds.get(left), name, value)
+    if value < 0 and left.dtype.kind == "i" and is_nonnegative(left):
+        return name in ("gt", "ge", "ne")
+    return _against(facts.bounds_of(left), name, value)
 
 
 def _against_zero(x: Expr, name: str) -> bool | None:
@@ -277,15 +426,12 @@ def _against_zero(x: Expr, name: str) -> bool | None:
         return name in ("gt", "ge", "ne")
     if is_nonzero(x) and name in ("eq", "ne"):
         return name == "ne"
-    bounds = assumed().bounds.get(x)
     if name == "lt" and is_nonnegative(x):
         return False
-    return _against(bounds, name, 0)
+    return _against(assumed().bounds_of(x), name, 0)
 
 
-def _against(bounds: Bounds | None, name: str, value: float) -> bool | None:
-    if bounds is None:
-        return None
+def _against(bounds: Bounds, name: str, value: float) -> bool | None:
     above = bounds.low > value or (bounds.low == value and bounds.low_open)
     below = bounds.high < value or (bounds.high == value and bounds.high_open)
     if name in ("eq", "ne"):

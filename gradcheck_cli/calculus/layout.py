@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced
-from gradcheck_cli.calculus.sizes import symbolic_shape
+from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced, whole
+from gradcheck_cli.calculus.sizes import KEEPING, reduced_dims, symbolic_shape
+from gradcheck_cli.dtypes import default_dtype
 from gradcheck_cli.graph import Expr, infix, make, rebuild, t
 from gradcheck_cli.schema import Invalid
 
@@ -21,11 +22,15 @@ def fill(node: Expr) -> Expr | None:
     sizes = node.attributes.get("size")
     if sizes is None:
         sizes = tuple(node.inputs[0].size(d) for d in range(node.ndim))
-    return None if value is None else _full(sizes, value)
+    return None if value is None else full_of(sizes, value)
 
 
-def _full(sizes: tuple[Any, ...], value: Any) -> Expr:
-    filled: Expr = t.full(sizes, value if isinstance(value, Expr) else float(value))
+def full_of(sizes: tuple[Any, ...], value: Any) -> Expr:
+    """A tensor of one number, literal or symbolic, in the default type."""
+    if not isinstance(value, Expr):
+        value = float(value)
+    whole = isinstance(value, Expr) and isinstance(value.value, int)
+    filled: Expr = t.full(sizes, value, dtype=default_dtype.get() if whole else None)
     return filled
 
 
@@ -41,7 +46,7 @@ def move_filled(node: Expr) -> Expr | None:
     if sizes is None or (value is None and not repeats):
         return None
     if value is not None:
-        return _full(sizes, value)
+        return full_of(sizes, value)
     expanded: Expr = x.inputs[0].expand(sizes) if sizes else x.inputs[0]
     return expanded
 
@@ -61,7 +66,7 @@ def calculate_filled(node: Expr) -> Expr | None:
         result = make(node.op, [as_number(v) for v in values], node.attributes)
     except Invalid:  # by a size that is zero here: tensors divide by it, numbers do not
         return None
-    return None if sizes is None or result.value is None else _full(sizes, result)
+    return None if sizes is None or result.value is None else full_of(sizes, result)
 
 
 # Broadcasting: what an operator repeats by itself needn't be repeated before.
@@ -71,6 +76,7 @@ _REPEATS = frozenset(
     [
         *("full", "ones", "zeros", "ones_like", "zeros_like", "full_like", "expand", "unsqueeze"),
         *("neg", "mul", "div"),
+        *KEEPING,
     ]
 )
 
@@ -98,6 +104,8 @@ def _smaller(arg: Expr) -> Expr | None:
         return as_number(value)
     if is_op(arg, "expand") or _leading(arg):
         return arg.inputs[0]
+    if arg.op.name in KEEPING:
+        return _kept_leading(arg)
     if is_op(arg, "neg", "mul", "div"):  # by a number, which changes no shape
         tensors = [position for position, a in enumerate(arg.inputs) if a.value is None]
         inner = _smaller(arg.inputs[tensors[0]]) if len(tensors) == 1 else None
@@ -112,6 +120,20 @@ def _leading(x: Expr) -> bool:
     return is_op(x, "unsqueeze") and x.attributes["dim"] % x.ndim == 0
 
 
+def _kept_leading(x: Expr) -> Expr | None:
+    """`x.mean(0)` of `x.mean(0, keepdim=True)`: kept first dimensions are put back by broadcasting."""
+    attributes = x.attributes
+    if x.op.name not in KEEPING or not attributes["keepdim"] or not x.ndim:
+        return None
+    dims = reduced_dims(x)
+    if dims != tuple(range(len(dims))):
+        return None
+    if len(dims) == x.inputs[0].ndim and not is_op(x, "logsumexp"):
+        attributes["dim"] = None
+    plain: Expr = make(x.op, x.args, {**attributes, "keepdim": False})
+    return plain
+
+
 def expand_last(node: Expr) -> Expr | None:
     """`2 * x.expand(3, 4) -> (2 * x).expand(3, 4)`: arithmetic with numbers on the smaller tensor."""
     tensors = [arg for arg in node.inputs if arg.value is None]
@@ -121,6 +143,22 @@ def expand_last(node: Expr) -> Expr | None:
     inner: Expr = rebuild(node, lambda arg: small if arg is tensors[0] else arg)
     expanded: Expr = inner.expand(tensors[0].attributes["size"])
     return expanded
+
+
+def fill_last(node: Expr) -> Expr | None:
+    """`torch.full((3, 4), 2.0) / y -> (2.0 / y).expand(3, 4)`, of a smaller y."""
+    left, right = pair(node)
+    for position, filled in enumerate((left, right)):
+        value = filling(filled)
+        other = node.args[1 - position]
+        if value is None or other is None or other.value is not None or filled.shape != node.shape:
+            continue
+        inner: Expr = make(
+            node.op, replaced(node.args, position, as_number(value)), node.attributes
+        )
+        expanded: Expr = inner.expand(filled.attributes["size"])
+        return expanded
+    return None
 
 
 def expand(node: Expr) -> Expr | None:
@@ -153,6 +191,12 @@ def sum_dims(node: Expr) -> Expr | None:
     ones = [d for d in range(new, x.ndim) if node.shape[d - new] == 1 and x.shape[d] != 1]
     if not new and not ones:
         return x
+    value = filling(x)
+    if value is not None:
+        total: Any = value if isinstance(value, Expr) else whole(float(value))
+        for d in (*range(new), *ones):
+            total = x.size(d) if total == 1 else total * x.size(d)
+        return full_of(size, total)
     if not new:
         return _sum(x, ones, keepdim=True)
     summed = _sum(x, [*range(new), *ones], keepdim=False)
@@ -188,6 +232,8 @@ def squeeze_together(node: Expr) -> Expr | None:
     if not is_op(inner, "squeeze") or None in (inner.attributes["dim"], node.attributes["dim"]):
         return None
     source = inner.inputs[0]
+    if not source.ndim:  # PyTorch takes dimension 0 of a tensor that has none
+        return source
     first = {d % source.ndim for d in inner.attributes["dim"]}
     if any(source.shape[d] != 1 for d in first):
         return None
@@ -223,20 +269,6 @@ def same_shape(node: Expr) -> Expr | None:
         for dim in (d for d, size in enumerate(node.shape) if size == 1):
             x = x.unsqueeze(dim)
         return x
-    return None
-
-
-def twice_transposed(node: Expr) -> Expr | None:
-    """`x.T.T -> x`, `(x.T @ y).T -> y.T @ x`."""
-    inner = node.inputs[0]
-    if inner.op is node.op:
-        return inner.inputs[0]
-    if is_op(inner, "matmul"):
-        left, right = pair(inner)
-        plain = left.ndim == right.ndim == inner.ndim
-        if plain and (left.op is node.op or right.op is node.op):
-            turned: Expr = make(node.op, (right,), {}) @ make(node.op, (left,), {})
-            return turned
     return None
 
 
@@ -290,13 +322,14 @@ REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
     **dict.fromkeys(("unsqueeze", "flatten", "permute", "transpose"), (move_filled,)),
     "reshape": (move_filled, same_shape),
     "squeeze": (move_filled, sum_without_keeping, squeeze_unsqueezed, squeeze_together),
-    "T": (move_filled, twice_transposed),
-    "mT": (move_filled, twice_transposed),
+    "T": (move_filled,),
+    "mT": (move_filled,),
     "expand": (move_filled, expand),
     "sum_to_size": (sum_dims,),
     "to": (same_dtype,),
     "slice": (slice_of_joined,),
     "select": (slice_of_joined,),
-    **dict.fromkeys(("add", "sub", "mul", "div", "neg"), _ARITHMETIC),
+    **dict.fromkeys(("add", "sub", "mul", "div"), (*_ARITHMETIC, fill_last)),
+    "neg": _ARITHMETIC,
     **dict.fromkeys(("pow", "where", "xlogy", "maximum", "minimum"), (unbroadcast,)),
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.algebra import negate, scale_choice
+from gradcheck_cli.calculus.algebra import negate
+from gradcheck_cli.calculus.choices import scale_choice
 from gradcheck_cli.calculus.layout import calculate_filled
 from gradcheck_cli.calculus.patterns import is_op, number, pair, scaled
 from gradcheck_cli.graph import Expr, infix, t
@@ -44,12 +45,6 @@ def sign_first(node: Expr) -> Expr | None:
     return infix(inner.op.name, -first, second) if first.value is None else None
 
 
-def square(node: Expr) -> Expr | None:
-    """`x * x -> x ** 2`, which rounds in the same way."""
-    left, right = pair(node)
-    return left**2 if left is right and left.value is None and left.dtype.is_floating else None
-
-
 def name_filled(node: Expr) -> Expr | None:
     """`torch.full(x.shape, 0.0) -> torch.zeros_like(x)`, `torch.full((3,), 1.0) -> torch.ones(3)`."""
     size, value = node.attributes["size"], node.attributes["fill_value"]
@@ -77,7 +72,7 @@ def _owner(size: tuple[Any, ...]) -> Expr | None:
 
 
 REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
-    "mul": (calculate_filled, scale_choice, square, without_parentheses),
+    "mul": (calculate_filled, scale_choice, without_parentheses),
     "neg": (sign_first, negate),
     "full": (name_filled,),
 }

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus import (
     algebra,
+    definitions,
+    dims,
     factor,
     layout,
     masks,
+    means,
     named,
+    pieces,
     present,
     products,
     reductions,
@@ -25,6 +29,7 @@ from gradcheck_cli.calculus import (
 )
 from gradcheck_cli.calculus.cost import Costs
 from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
+from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,29 +39,37 @@ if TYPE_CHECKING:
     Watch = Callable[[Rewrite, Expr, Expr], None]
 
 
-def _joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
+def joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
     """Several tables as one, the rewrites of the first tried first."""
     names = dict.fromkeys(name for table in tables for name in table)
     return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
 # First the canonical form, in which equal terms meet.
-CANONICAL = _joined(
+CANONICAL = joined(
     sizes.REWRITES,
+    dims.REWRITES,
     layout.REWRITES,
     masks.REWRITES,
     reductions.REWRITES,
+    means.REWRITES,
+    pieces.REWRITES,
     products.REWRITES,
     named.REWRITES,
     factor.REWRITES,
     algebra.REWRITES,
 )
 # Then what pays off in some places only, taken where the form becomes cheaper by it.
-SHORTER = _joined(
-    masks.SHORTER, reductions.SHORTER, products.SHORTER, named.SHORTER, factor.SHORTER
+SHORTER = joined(
+    definitions.SHORTER,
+    masks.SHORTER,
+    pieces.SHORTER,
+    products.SHORTER,
+    named.SHORTER,
+    factor.SHORTER,
 )
 # Then the form that reads best.
-PRESENT = present.REWRITES
+PRESENT = joined(present.REWRITES, products.PRESENT, masks.PRESENT, means.PRESENT, dims.PRESENT)
 PASSES: tuple[Rewrites, ...] = (CANONICAL, SHORTER, PRESENT)
 
 
@@ -72,7 +85,8 @@ def simplify(roots: Sequence[Expr], watch: Watch | None = None) -> tuple[Expr, .
     done: dict[Expr, Expr] = {}
     current = sweep(tuple(roots), CANONICAL, watch=watch, done=done)
     current = sweep(current, CANONICAL, watch=watch, cheaper=_Cheaper(done.values()))
-    return sweep(current, PRESENT, watch=watch)
+    with dims.spelled_as(roots):
+        return sweep(current, PRESENT, watch=watch)
 
 
 class _Cheaper:
@@ -168,6 +182,11 @@ def _open(node: Expr, done: Mapping[Expr, Expr], symbolic: bool) -> list[Expr]:
 def _improved(
     node: Expr, rewrites: Rewrites, cheaper: _Cheaper | None, watch: Watch | None
 ) -> Expr:
+    name = definitions.name_whole(node)
+    if name is not None:
+        if watch is not None:
+            watch(definitions.name_whole, node, name)
+        return name
     known = cheaper is not None and cheaper.done.get(node) is node
     made = None if known else _rewritten(node, rewrites)
     if made is None and cheaper is not None:
@@ -192,7 +211,10 @@ def _fitting(node: Expr, rewrite: Rewrite) -> Expr | None:
     """What a rewrite makes of a node, where that is a change. They are made for real numbers."""
     if node.dtype.kind == "z" or any(arg.dtype.kind == "z" for arg in node.inputs):
         return None
-    found = rewrite(node)
+    try:
+        found = rewrite(node)
+    except Invalid:  # real numbers again: whole numbers have no mean, and no product with them
+        return None
     if found is None or found is node:
         return None
     return found if found.shape == node.shape and found.dtype is node.dtype else None

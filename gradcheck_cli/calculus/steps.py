@@ -138,7 +138,7 @@ def steps(
         start,
         {node.attributes["name"]: gradient for node, gradient in zip(wrt, final, strict=True)},
         with_names(facts, given),
-        {node: name for node, name in given.items() if node.args},
+        {node: name for node, name in given.items() if node.op is not INPUT},
         named[output],
     )
     return Derivation(
@@ -285,7 +285,9 @@ def _further(
     gradients: Sequence[Gradient], given: Mapping[Expr, str], known: set[str]
 ) -> tuple[Definition, ...]:
     """Names of the check that stand in the results alone."""
-    owners = {name: node for node, name in given.items() if node.args and name not in known}
+    owners = {
+        name: node for node, name in given.items() if node.op is not INPUT and name not in known
+    }
     wanted = [form.node for gradient in gradients for form in gradient.forms]
     found: dict[str, Expr] = {}
     while wanted:

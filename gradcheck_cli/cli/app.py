@@ -1,28 +1,21 @@
-"""The application: the commands put together."""
+"""The application: the commands put together, each from the module of its name."""
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import gradcheck_cli
-from gradcheck_cli.cli import (
-    audit,
-    compare,
-    derive,
-    doctor,
-    explain,
-    init,
-    ops,
-    schema,
-    trace,
-    validate,
-)
 
 _HELP = (
     "Is this gradient right? Checks a gradient five independent ways and says which one is wrong."
 )
 # In the order in which the help lists them.
-_COMMANDS = (compare, audit, derive, trace, validate, init, ops, explain, schema, doctor)
+_COMMANDS = (
+    *("compare", "audit", "derive", "trace", "validate", "init", "ops", "explain", "schema"),
+    "doctor",
+)
 
 
 def _version(value: bool) -> None:
@@ -40,8 +33,12 @@ def _root(
     pass
 
 
-def build() -> typer.Typer:
-    """The typer application."""
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The typer application, to be run with `arguments`: where they begin with a command, with that alone.
+
+    To import and describe all commands takes time at every start, and nobody sees the others.
+    """
+    named = [name for name in _COMMANDS if name in arguments[:1]]
     app = typer.Typer(
         name="gradcheck",
         help=_HELP,
@@ -58,7 +55,6 @@ def build() -> typer.Typer:
         ),
     )
     app.callback()(_root)
-    for module in _COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        app.command(name)(getattr(module, name))
+    for name in named or _COMMANDS:
+        app.command(name)(getattr(import_module(f"gradcheck_cli.cli.{name}"), name))
     return app

@@ -31,6 +31,9 @@ def compare(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="The full story of every check.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Derived formulas whole, however long.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Only what is not right, and the summary.")
     ] = False,
@@ -42,5 +45,5 @@ def compare(
     if verbose and quiet:
         misused("-v and -q contradict each other", "give one of them")
     overrides = Overrides.of(methods, device, dtype, seed, rtol, atol)
-    run = Run(json=json, strict=strict, exitfirst=exitfirst, verbosity=verbose - quiet)
+    run = Run(json=json, strict=strict, exitfirst=exitfirst, verbosity=verbose - quiet, whole=full)
     return run(files, overrides, keyword)

@@ -3,7 +3,6 @@
 import importlib
 import platform
 import sys
-from importlib import metadata
 from typing import Any
 
 # A fact: its name, what is so, and whether it is as it should be.
@@ -32,6 +31,8 @@ def doctor() -> int:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.cli.collector import settle
 from gradcheck_cli.errors import ExitCode
-from gradcheck_cli.verdict.outcome import CheckOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.spec.check import Check
     from gradcheck_cli.suite.collect import Broken, Collection
+    from gradcheck_cli.verdict.outcome import CheckOutcome
 
 _MOST_NOTES = 5
 
@@ -31,6 +31,7 @@ class Run:
     strict: bool
     exitfirst: bool
     verbosity: int
+    whole: bool = False
 
     def __call__(self, files: Sequence[str], overrides: Overrides, keyword: str | None) -> int:
         """Run the checks of `files`, report, and return the exit code."""
@@ -48,7 +49,10 @@ class Run:
         # With the report on stdout, nothing else may stand there.
         terminal = Terminal(sys.stderr if target is not None and target.is_stdout else sys.stdout)
         console = ConsoleReport(
-            terminal, total=len(plan) + len(found.broken), verbosity=self.verbosity
+            terminal,
+            total=len(plan) + len(found.broken),
+            verbosity=self.verbosity,
+            whole=self.whole,
         )
         outcomes: list[CheckOutcome] = []
         tell_broken(found)
@@ -125,6 +129,8 @@ def tell_broken(found: Collection) -> None:
 
 def of_broken(broken: Broken) -> CheckOutcome:
     """A file without checks as an outcome, so that the totals are honest."""
+    from gradcheck_cli.verdict.outcome import CheckOutcome
+
     first, *others = broken.problems
     line = None if first.where is None else first.where.line
     return CheckOutcome(

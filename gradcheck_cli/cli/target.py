@@ -10,7 +10,7 @@ from gradcheck_cli.cli.options import misused
 from gradcheck_cli.errors import GradcheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck_cli.errors import Problem
     from gradcheck_cli.graph import Expr
@@ -102,7 +102,16 @@ def no_floating_input(text: str) -> GradcheckError:
 
 
 def check_of(text: str, inputs: Sequence[str]) -> Check:
-    """An expression as a check, its inputs drawn as those of a spec file are.
+    """An expression as a check, its inputs drawn as those of a spec file are."""
+    given = variables(inputs)
+    for name, node in given.items():
+        if node.dtype.kind == "z":
+            misused(f"-i {name}: {node.dtype.name} can't be drawn", "give a real dtype")
+    return check_for(text, given)
+
+
+def check_for(text: str, inputs: Mapping[str, Expr]) -> Check:
+    """An expression over `inputs` as a check.
 
     Whole numbers are 0 or 1, so that they are classes and indices of nearly anything.
     """
@@ -111,10 +120,8 @@ def check_of(text: str, inputs: Sequence[str]) -> Check:
     from gradcheck_cli.spec.samplers import SAMPLERS
 
     specs = []
-    for name, node in variables(inputs).items():
-        if node.dtype.kind == "z":
-            misused(f"-i {name}: {node.dtype.name} can't be drawn", "give a real dtype")
-        floating = node.dtype.name in FLOATING
+    for name, node in inputs.items():
+        floating = node.dtype.name in FLOATING or node.dtype.kind == "z"
         sampler = SAMPLERS["normal" if floating else "bernoulli"]
         specs.append(
             InputSpec(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_cli.errors import GradcheckError, Problem, Source
 from gradcheck_cli.graph import MAX_BITS
 from gradcheck_cli.lang.scan import MAX_DEPTH, flatten, too_deep, too_large
-from gradcheck_cli.lang.syntax import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set  # noqa: PYI025 -- the abstract one
@@ -187,6 +186,8 @@ def parse(source: Source) -> Formula:
             warnings.simplefilter("ignore")
             tree = ast.parse(bare, mode="eval").body
     except SyntaxError as error:
+        from gradcheck_cli.lang.syntax import explain
+
         raise GradcheckError(explain(source, skeleton, error, lead)) from None
     except (RecursionError, MemoryError):
         raise GradcheckError(too_deep(source, lead)) from None

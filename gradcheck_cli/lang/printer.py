@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from gradcheck_cli.schema import Parameter
 
 # Binding strength in Python's grammar, weakest first.
-_COMPARE, _OR, _XOR, _AND, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(9)
+_COMPARE, _OR, _XOR, _AND, _SUM, PRODUCT, _UNARY, _POWER, ATOM = range(9)
 _BINARY = {
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), _COMPARE),
     "|": _OR,
     "^": _XOR,
     "&": _AND,
     **dict.fromkeys(("+", "-"), _SUM),
-    **dict.fromkeys(("*", "/", "//", "%", "@"), _PRODUCT),
+    **dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT),
     "**": _POWER,
 }
 # A shared expression is named once repeating it would add more characters than this.
@@ -60,7 +60,7 @@ def to_text(node: Expr, names: Mapping[Expr, str] | None = None) -> str:
     >>> to_text(2 * (x - 1.5).sum(1, keepdim=True))
     '2 * (x - 1.5).sum(1, keepdim=True)'
     """
-    return _Printer(names or {}, share=False).print([node]).texts[0]
+    return Printer(names or {}, share=False).print([node]).texts[0]
 
 
 def print_formulas(
@@ -70,26 +70,38 @@ def print_formulas(
 
     `taken` are names that mean something where the formulas will be read; none is used for anything else.
     """
-    printer = _Printer(names or {}, share=True)
+    printer = Printer(names or {}, share=True)
     printer.taken.update(taken)
     return printer.print(nodes)
 
 
-class _Printer:
-    def __init__(self, names: Mapping[Expr, str], *, share: bool) -> None:
+class Printer:
+    """Writes nodes in the expression language; subclasses spell it for other readers.
+
+    `names` are nodes that print as a name, `define` those that get a `let` line of this name. With `share`,
+    what would be repeated gets one too.
+    """
+
+    def __init__(
+        self, names: Mapping[Expr, str], *, share: bool, define: Mapping[Expr, str] | None = None
+    ) -> None:
         self.share = share
-        self.done: dict[Expr, tuple[str, int]] = {n: (name, _ATOM) for n, name in names.items()}
+        self.define = define or {}
+        self.done: dict[Expr, tuple[str, int]] = {n: (name, ATOM) for n, name in names.items()}
         self.depth: dict[Expr, int] = dict.fromkeys(names, 0)
-        self.taken: set[str] = set(names.values())
+        self.taken: set[str] = {*names.values(), *self.define.values()}
         self.let: list[tuple[str, str]] = []
 
     def print(self, nodes: Sequence[Expr]) -> Printed:
+        """The texts of `nodes`, and the lines that they need before them."""
         order = topological(nodes, sizes=True)
         uses: dict[Expr, int] = dict.fromkeys(nodes, 1)
         for node in order:
             if node.op is INPUT:
                 self.taken.add(node.attributes["name"])
-            if node not in self.done:
+        # Users before arguments, so that what stands only below a name counts for nothing.
+        for node in reversed(order):
+            if node in uses and node not in self.done:
                 for child in (*node.inputs, *set(symbolic_sizes(node))):
                     uses[child] = uses.get(child, 0) + 1
         for node in order:
@@ -98,19 +110,27 @@ class _Printer:
             text, strength = self.write(node)
             below = (*node.inputs, *symbolic_sizes(node))
             depth = 1 + max((self.depth[child] for child in below), default=0)
-            if self.share and node.op not in (INPUT, CONST) and node not in nodes:
-                repeated = (uses[node] - 1) * len(text) > _REPEAT and node.value is None
-                if repeated or depth > _MAX_DEPTH or len(text) > _MAX_TEXT:
+            if node in self.define:
+                self.let.append((self.define[node], text))
+                text, strength, depth = self.define[node], ATOM, 0
+            elif self.share and node.op not in (INPUT, CONST) and node not in nodes:
+                if self.repeats(node, text, uses[node]) or depth > _MAX_DEPTH:
                     name = self.fresh()
                     self.let.append((name, text))
-                    text, strength, depth = name, _ATOM, 0
+                    text, strength, depth = name, ATOM, 0
             elif len(text) > _MOST_CHARACTERS:
-                text, strength = "...", _ATOM
+                text, strength = "...", ATOM
             self.done[node], self.depth[node] = (text, strength), depth
         return Printed(tuple(self.let), tuple(self.done[node][0] for node in nodes))
 
+    def repeats(self, node: Expr, text: str, uses: int) -> bool:
+        """Whether a node of so many users is too much to repeat, or to write in one line."""
+        repeated = (uses - 1) * len(text) > _REPEAT and node.value is None
+        return repeated or len(text) > _MAX_TEXT
+
     def fresh(self) -> str:
-        number = len(self.let) + 1
+        """A name for a `let` line that nothing else has."""
+        number = len(self.let) + 1 - sum(name in self.define.values() for name, _ in self.let)
         while f"t{number}" in self.taken:
             number += 1
         self.taken.add(f"t{number}")
@@ -122,33 +142,39 @@ class _Printer:
         return f"({text})" if strength < least else text
 
     def write(self, node: Expr) -> tuple[str, int]:
+        """The text of a node whose arguments are printed, and how strongly it binds."""
         op = node.op
         if op is INPUT:
-            return node.attributes["name"], _ATOM
+            return node.attributes["name"], ATOM
         if op is CONST:
             return self.number(node.value)
-        special = _SPECIAL.get(op.name)
+        special = SPECIAL.get(op.name)
         if special is not None:
-            return special(self, node), _ATOM
+            return getattr(self, special)(node), ATOM
+        if op.name == "unsqueeze" and node.attributes["dim"] >= 0:
+            return self.write_subscript(node), ATOM
         if op.attribute:
-            return f"{self.text(node.inputs[0], _ATOM)}.{op.attribute}", _ATOM
+            return f"{self.text(node.inputs[0], ATOM)}.{op.attribute}", ATOM
         if op.infix and self.plain(node):
             return self.infix(node, op.infix)
         text = self.call(node)
-        if op.outputs:
-            # What functions of F return, and PyTorch's own ones, is a plain tuple.
-            named = op.on != ("F",) and not op.name.startswith("_")
-            text += f".{op.outputs[node.output]}" if named else f"[{node.output}]"
-        return text, _ATOM
+        return (self.field(node, text) if op.outputs else text), ATOM
+
+    def field(self, node: Expr, call: str) -> str:
+        """One of several outputs; what functions of F return, and PyTorch's own ones, is a plain tuple."""
+        op = node.op
+        named = op.on != ("F",) and not op.name.startswith("_")
+        return f"{call}.{op.outputs[node.output]}" if named else f"{call}[{node.output}]"
 
     @staticmethod
     def number(value: Any) -> tuple[str, int]:
+        """A literal, and how strongly it binds."""
         if isinstance(value, float) and not math.isfinite(value):
             if value != value:
-                return "math.nan", _ATOM
-            return ("math.inf", _ATOM) if value > 0 else ("-math.inf", _UNARY)
+                return "math.nan", ATOM
+            return ("math.inf", ATOM) if value > 0 else ("-math.inf", _UNARY)
         negative = not isinstance(value, bool) and math.copysign(1, value) < 0
-        return repr(value), _UNARY if negative else _ATOM
+        return repr(value), _UNARY if negative else ATOM
 
     @staticmethod
     def plain(node: Expr) -> bool:
@@ -159,16 +185,18 @@ class _Printer:
         )
 
     def infix(self, node: Expr, symbol: str) -> tuple[str, int]:
+        """An operator between its arguments, or before its only one."""
         if len(node.inputs) == 1:
             return f"{symbol}{self.text(node.inputs[0], _UNARY)}", _UNARY
         left, right = node.inputs
         strength = _BINARY[symbol]
         if symbol == "**":
-            return f"{self.text(left, _ATOM)} ** {self.text(right, _UNARY)}", strength
+            return f"{self.text(left, ATOM)} ** {self.text(right, _UNARY)}", strength
         first = strength + 1 if strength == _COMPARE else strength
         return f"{self.text(left, first)} {symbol} {self.text(right, strength + 1)}", strength
 
     def call(self, node: Expr) -> str:
+        """A call of a method or a function."""
         op = node.op
         parameters = list(op.signature.parameters)
         values = self.values(node)
@@ -177,7 +205,7 @@ class _Printer:
         method = "Tensor" in op.on and parameters and parameters[0].type.startswith("Tensor")
         named = self.function_name(op)
         if method and first is not None and first.value is None and (op.method or not named):
-            receiver = self.text(first, _ATOM) + "."
+            receiver = self.text(first, ATOM) + "."
             named = op.python_name
             parameters, values = parameters[1:], values[1:]
         assert named, f"{op} has no spelling to print"
@@ -193,8 +221,7 @@ class _Printer:
                 return spelling
         return ""
 
-    @staticmethod
-    def values(node: Expr) -> list[Any]:
+    def values(self, node: Expr) -> list[Any]:
         """One value per parameter: nodes, lists of nodes, or attributes."""
         attributes = node.attributes
         args = list(node.args)
@@ -212,6 +239,7 @@ class _Printer:
         return values
 
     def arguments(self, parameters: Sequence[Parameter], values: Sequence[Any]) -> list[str]:
+        """The texts of a call's arguments, without those that have their defaults."""
         parts: list[str] = []
         skipped = False
         for parameter, value in zip(parameters, values, strict=True):
@@ -230,6 +258,7 @@ class _Printer:
         return parts
 
     def argument(self, parameter: Parameter, value: Any) -> str:
+        """The text of one argument."""
         if isinstance(value, Expr):
             return self.text(value)
         if isinstance(value, list):
@@ -240,17 +269,27 @@ class _Printer:
             return str(value[0]) if len(value) == 1 else str(value)
         return self.literal(value)
 
+    def shape_of(self, owner: Expr) -> str:
+        """The whole shape of a tensor."""
+        return f"{self.text(owner, ATOM)}.shape"
+
     def shape(self, value: tuple[Any, ...]) -> str:
         """A shape; `x.shape` where it is the whole of one tensor's."""
         owners = {s.inputs[0] for s in value if isinstance(s, Expr) and s.op.name == "size"}
         if len(owners) == 1:
             owner = owners.pop()
-            if value == tuple(owner.size(d) for d in range(owner.ndim)):
-                return f"{self.text(owner, _ATOM)}.shape"
+            whole = tuple(owner.size(d) for d in range(owner.ndim))
+            if value == whole:
+                return self.shape_of(owner)
+            if len(value) > 1 and value == whole[-len(value) :]:
+                return f"{self.shape_of(owner)}[{owner.ndim - len(value)}:]"
+            if len(value) > 1 and value == whole[: len(value)]:
+                return f"{self.shape_of(owner)}[:{len(value)}]"
         parts = [self.text(s) if isinstance(s, Expr) else str(s) for s in value]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
     def literal(self, value: Any) -> str:
+        """An attribute that is no node."""
         if isinstance(value, tuple):
             parts = [self.literal(item) for item in value]
             return f"[{', '.join(parts)}]"
@@ -258,47 +297,74 @@ class _Printer:
             return self.number(value)[0]
         return repr(value)
 
-    def subscripted(self, node: Expr, dim: int, index: str) -> str:
-        holes = [":"] * dim
-        return f"{self.text(node.inputs[0], _ATOM)}[{', '.join([*holes, index])}]"
+    def write_subscript(self, node: Expr) -> str:
+        """`x[:, 1:3, None]`: what one subscript does from left to right is written as one."""
+        chain, x = [node], node.inputs[0]
+        while x.op.name in _CUTS and not self.done[x][0].isidentifier():
+            if not 0 <= x.attributes["dim"] <= _place(chain[-1]) - (x.op.name != "select"):
+                break
+            chain.append(x)
+            x = x.inputs[0]
+        items: list[str] = []
+        place = 0
+        for step in reversed(chain):
+            dim = _place(step)
+            items += [*[":"] * (dim - place), self.item(step)]
+            place = dim + (step.op.name != "select")
+        new = items.count("None")
+        if x.ndim > 1 and items == [":"] * x.ndim + ["None"] * new:
+            items = ["...", *["None"] * new]
+        return f"{self.text(x, ATOM)}[{', '.join(items)}]"
+
+    def item(self, step: Expr) -> str:
+        """What stands in a subscript for one step: `None`, `1`, `1:3`."""
+        attributes = step.attributes
+        if step.op.name == "unsqueeze":
+            return "None"
+        if step.op.name == "select":
+            return self.number_text(attributes["index"])
+        start = attributes["start"]
+        bounds = [None if same(start, 0) else start, attributes["end"]]
+        if not same(attributes["step"], 1):
+            bounds.append(attributes["step"])
+        return ":".join("" if bound is None else self.number_text(bound) for bound in bounds)
 
     def number_text(self, value: Any) -> str:
         """A whole number, symbolic or not."""
         return self.text(value) if isinstance(value, Expr) else str(value)
 
-    def write_select(self, node: Expr) -> str:
-        x, attributes = node.inputs[0], node.attributes
-        return self.subscripted(
-            node, attributes["dim"] % x.ndim, self.number_text(attributes["index"])
-        )
-
-    def write_slice(self, node: Expr) -> str:
-        x, attributes = node.inputs[0], node.attributes
-        start = attributes["start"]
-        bounds = [None if same(start, 0) else start, attributes["end"]]
-        if not same(attributes["step"], 1):
-            bounds.append(attributes["step"])
-        text = ":".join("" if bound is None else self.number_text(bound) for bound in bounds)
-        return self.subscripted(node, attributes["dim"] % x.ndim, text)
-
     def write_index(self, node: Expr) -> str:
+        """`x[:, index]`."""
         indices = [":" if i is None else self.text(i) for i in node.args[1:]]
-        return f"{self.text(node.inputs[0], _ATOM)}[{', '.join(indices)}]"
+        return f"{self.text(node.inputs[0], ATOM)}[{', '.join(indices)}]"
 
     def write_size(self, node: Expr) -> str:
-        return f"{self.text(node.inputs[0], _ATOM)}.shape[{node.attributes['dim']}]"
+        """`x.shape[1]`."""
+        return f"{self.shape_of(node.inputs[0])}[{node.attributes['dim']}]"
 
     def write_real(self, node: Expr) -> str:
-        return f"{self.text(node.inputs[0], _ATOM)}.real"
+        """`x.real`."""
+        return f"{self.text(node.inputs[0], ATOM)}.real"
 
 
-_SPECIAL = {
-    "real.complex": _Printer.write_real,
-    "select": _Printer.write_select,
-    "slice": _Printer.write_slice,
-    "index": _Printer.write_index,
-    "size": _Printer.write_size,
+SPECIAL = {
+    "real.complex": "write_real",
+    "select": "write_subscript",
+    "slice": "write_subscript",
+    "index": "write_index",
+    "size": "write_size",
 }
+
+
+# What subscripts are made of, beside index tensors.
+_CUTS = frozenset(["select", "slice", "unsqueeze"])
+
+
+def _place(step: Expr) -> int:
+    """The dimension that a step of a subscript is about, counted from the front."""
+    ndim = step.ndim if step.op.name == "unsqueeze" else step.inputs[0].ndim
+    dim: int = step.attributes["dim"]
+    return dim % ndim
 
 
 def same(a: Any, b: Any) -> bool:

@@ -63,6 +63,15 @@ class Case:
         """The inputs whose gradient is checked."""
         return self.check.wrt
 
+    @property
+    def named(self) -> dict[Expr, str]:
+        """The nodes that have a `let` name, of several the first; those that aren't inputs or numbers."""
+        return {
+            self.scope[name]: name
+            for name in reversed([*self.let])
+            if self.scope[name].op is not INPUT and self.scope[name].value is None
+        }
+
     @cached_property
     def arrays(self) -> dict[str, Array]:
         """Every input's numbers, and the cotangent's under `grad`."""

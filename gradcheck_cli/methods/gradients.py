@@ -96,6 +96,7 @@ class Gradients:
 
     `runs` is how often it was run where results differ from run to run; what they differ by is in the
     estimates' errors and in `value_error`. `plan` is what the engine ran, to see what rounding does to it.
+    `assumptions` are what each of `formulas` takes for granted of the inputs, whose samplers promise it.
     """
 
     method: str
@@ -107,3 +108,4 @@ class Gradients:
     value_error: Array | None = None
     runs: int = 1
     plan: Plan | None = None
+    assumptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

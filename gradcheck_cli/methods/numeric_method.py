@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gradcheck_cli.methods.case import Case
 
 # What going through all elements may cost, in elements computed; beyond it, probes. About a second.
-_AFFORDABLE = 2e8
+AFFORDABLE = 2e8
 # A kernel call costs as much as this many elements; a multiply-add of BLAS is this much cheaper than one.
 _CALL = 1000
 _BLAS = 8
@@ -51,8 +51,11 @@ LARGE = 1 << 16
 _EVERYTHING = Sweep(slice(None), 1)
 
 
-def run(case: Case) -> Gradients:
-    """Differentiate along every element of every checked input, or along random directions."""
+def run(case: Case, affordable: float = AFFORDABLE) -> Gradients:
+    """Differentiate along every element of every checked input, or along random directions.
+
+    Every element is tried where that costs no more than `affordable`, in elements computed.
+    """
     start = perf_counter()
     output, weight = _before_reduction(case)
     output, arrays = _frozen(output, case.arrays)
@@ -63,7 +66,9 @@ def run(case: Case) -> Gradients:
         for name in case.wrt:
             x = case.variables[name]
             problem = Problem(plan.partial(arrays, name), arrays[name], weight)
-            task = _Task(problem, output, x, _between(order, x), case.check.seed, arrays)
+            task = _Task(
+                problem, output, x, _between(order, x), case.check.seed, arrays, affordable
+            )
             estimates[name] = task.estimate()
     value = Plan([case.output])(case.arrays)[0] if case.check.methods == ("numeric",) else None
     return Gradients("numeric", estimates, value, seconds=perf_counter() - start)
@@ -147,6 +152,7 @@ class _Task:
     between: Sequence[Expr]
     seed: int
     arrays: Mapping[str, Array]
+    affordable: float
 
     @property
     def analytic(self) -> bool:
@@ -161,10 +167,10 @@ class _Task:
             return self._in_pieces()
         work = sum(_work(node) for node in self.between)
         times = 1 if self.analytic else _DIFFERENCES_EVALUATIONS
-        few = work * times * 2 * self.x.elements <= _AFFORDABLE
+        few = work * times * 2 * self.x.elements <= self.affordable
         sweeps = sweeps_of(self.problem, self.output, self.x, self.between, group=few)
         evaluations = sum(s.evaluations for s in sweeps) if sweeps else self.x.elements
-        if work * times * evaluations > _AFFORDABLE and evaluations > PROBES:
+        if work * times * evaluations > self.affordable and evaluations > PROBES:
             noise = partial(_noise, self.problem, self.seed)
             return probe(self.problem, self.seed, continued=self._continued(), noise=noise)
         sweeps = sweeps or one_by_one(self.x.elements, self.problem.weight.size)

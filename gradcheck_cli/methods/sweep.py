@@ -138,7 +138,11 @@ def typical_size(point: Array) -> float:
     flat = point.reshape(-1)
     size = np.abs(flat[:: max(1, flat.size // _SAMPLE)])
     known = size[(size > 0) & np.isfinite(size)]
-    return float(np.median(known)) if known.size else 1.0
+    if not known.size:
+        return 1.0
+    # As np.median, which imports masked arrays for its care of NaN.
+    known.sort()
+    return float(known[(known.size - 1) // 2] + known[known.size // 2]) / 2
 
 
 def power_of_two(size: Array) -> Array:

@@ -64,7 +64,7 @@ def walk(case: Case) -> Walk:
     Raises GradcheckError (GC303) where that needs more memory than a check may take.
     """
     wrt = [case.variables[name] for name in case.wrt]
-    names = _let(case)
+    names = case.named
     found = trace(case.output, wrt, case.upstream, names)
     steps, arrivals = found.forward, found.backward
     plan = Plan(
@@ -90,12 +90,7 @@ def walk(case: Case) -> Walk:
 
 def steps_of(case: Case) -> tuple[Step, ...]:
     """The forward steps of a check; nothing is computed."""
-    return outline(case.output, [case.variables[name] for name in case.wrt], _let(case))
-
-
-def _let(case: Case) -> dict[Expr, str]:
-    """The nodes that have a name in the check; of several names, the first."""
-    return {case.scope[name]: name for name in reversed([*case.let]) if case.scope[name].args}
+    return outline(case.output, [case.variables[name] for name in case.wrt], case.named)
 
 
 def summary(array: Array, dtype: str) -> Summary:

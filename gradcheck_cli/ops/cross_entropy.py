@@ -172,7 +172,7 @@ def _probability_losses(
     _check_weight("cross_entropy", input, weight)
     dim = _class_dim(input.ndim)
     if smoothing:
-        target = (1 - smoothing) * target + smoothing / input.size(dim)
+        target = (1 - smoothing) * target + smoothing / target.size(dim)
     losses = t.log_softmax(input, dim) * target
     if weight is not None:
         losses = losses * _per_class(weight, input.ndim)

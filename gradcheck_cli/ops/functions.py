@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LN2, _LN10 = math.log(2), math.log(10)
+# What the square of a smaller imaginary part would add to a logarithm is below 1e-40.
+_BESIDE = 1e-20
 
 
 def within(kernel: Callable[..., Any], low: float, high: float = math.inf) -> Callable[..., Any]:
@@ -39,8 +41,18 @@ def within(kernel: Callable[..., Any], low: float, high: float = math.inf) -> Ca
 
 
 def log1p(x: Any) -> Any:
-    """NumPy's complex one cancels near 0."""
-    return special.log1p(x) if np.iscomplexobj(x) else np.log1p(x)
+    """NumPy's complex one cancels near 0.
+
+    Beside the real axis by a complex step alone, log |1 + z| is that of the real part, and SciPy, whose
+    import takes longer than most checks, isn't needed.
+    """
+    if not np.iscomplexobj(x):
+        return np.log1p(x)
+    if np.abs(x.imag).max(initial=0) > _BESIDE or not (x.real > -0.5).all():
+        return special.log1p(x)
+    out = np.empty(x.shape, x.dtype)
+    out.real, out.imag = np.log1p(x.real), np.arctan2(x.imag, 1 + x.real)
+    return out
 
 
 def _expm1(x: Any) -> Any:
@@ -99,7 +111,7 @@ unary(
 unary(
     "expm1",
     _expm1,
-    lambda g, out, x: g * (out + 1),
+    lambda g, out, x: g * x.exp(),
     ufunc=np.expm1,
     doc="`exp(x) - 1`, exact for small x.",
     also=("torch.special.expm1",),

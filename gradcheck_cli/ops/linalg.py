@@ -120,24 +120,26 @@ def _is_regular(x: Expr) -> bool:
     return bool((np.abs(np.linalg.det(values)) >= limit).all())
 
 
-def _cofactors(x: Expr, det: Expr) -> Any:
+def _det_vjp(g: Expr, out: Expr, x: Expr) -> Any:
     """The derivative of the determinant: det A inverse(A)^T, and where A is singular by singular values.
 
     The textbook's form is what a person wants to read and fast, so that the other stands only where a
     matrix is known to need it. Its branches get matrices on which each has a derivative of its own.
     """
+    if x.op.name == "inverse":  # the inverse of an inverse
+        return times(g * out, turned(x.inputs[0]))
     if _is_regular(x):
-        return times(det, turned(x.inverse()))
+        return times(g * out, turned(x.inverse()))
     unit = eye(x, -1)
-    singular = det.abs() < _NEAR_ZERO * float(np.finfo(x.dtype.name).eps)
+    singular = out.abs() < _NEAR_ZERO * float(np.finfo(x.dtype.name).eps)
     if x.ndim > 2:
         singular = singular.unsqueeze(-1).unsqueeze(-1)
-    regular = times(det, turned(t.where(singular, unit, x).inverse()))
+    regular = times(out, turned(t.where(singular, unit, x).inverse()))
     count = t.arange(1, x.size(-1) + 1, dtype=x.dtype)
     U, S, Vh = svd(t.where(singular, x, count * unit))
     sign = (t.det(U) * t.det(Vh)).detach()
     others = ((1.0 - unit) * S.unsqueeze(-2) + unit).prod(-1)
-    return t.where(singular, times(sign, scaled_columns(U, others) @ Vh), regular)
+    return times(g, t.where(singular, times(sign, scaled_columns(U, others) @ Vh), regular))
 
 
 register(
@@ -147,7 +149,7 @@ register(
     cubic=True,
     kernel=np.linalg.det,
     fused=determinant,
-    vjp=lambda g, out, x: times(g, _cofactors(x, out)),
+    vjp=_det_vjp,
     also=("torch.linalg.det",),
     analytic=True,
     convention="at singular matrices the derivative is that of the polynomial, the cofactors",

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.graph import Expr, Sample, Type, call
+from gradcheck_cli.graph import Expr, Sample, Type, call, t
 from gradcheck_cli.ops._common import broadcast, register
 from gradcheck_cli.ops.matrices import iterating, mirrored, require_matrix, turned
-from gradcheck_cli.ops.pinv import PINV, of_inverse
+from gradcheck_cli.ops.pinv import PINV
 from gradcheck_cli.ops.products import same_dtype
 from gradcheck_cli.ops.svd import cutoff
 from gradcheck_cli.schema import Invalid
@@ -78,10 +78,18 @@ def _vjp(
     vector = _is_vector(A, B)
     columns = B.unsqueeze(-1) if vector else B
     if output == 0:
+        X = call([LSTSQ], A, B, **attributes).solution
         inverse = call([PINV], A, rtol=attributes["rcond"])
-        upstream = g.unsqueeze(-1) if vector else g
-        gA = of_inverse(upstream @ turned(columns), inverse, A)
+        if A.ndim == 2 and B.ndim == 1:
+            gB = turned(inverse) @ g
+            gA = t.outer(B - A @ X, inverse @ gB) + t.outer(turned(inverse) @ X, g - turned(A) @ gB)
+            return gA - t.outer(gB, X), gB
+        X, upstream = (X.unsqueeze(-1), g.unsqueeze(-1)) if vector else (X, g)
         gB = turned(inverse) @ upstream
+        # The rule of the pseudoinverse, multiplied out: the first term is zero where A has full row rank,
+        # the second where it has full column rank.
+        gA = (columns - A @ X) @ turned(inverse @ gB)
+        gA = gA + turned(inverse) @ X @ turned(upstream - turned(A) @ gB) - gB @ turned(X)
     else:
         X = call([LSTSQ], A, B, **attributes).solution
         X = X.unsqueeze(-1) if vector else X

@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck_cli import dtypes
 from gradcheck_cli.graph import Expr, In, Sample, Type, make, t
 from gradcheck_cli.ops._common import as_tensor, broadcast, register
+from gradcheck_cli.ops.create import plain
 from gradcheck_cli.ops.gather import need_int64
 from gradcheck_cli.ops.index import writable
 from gradcheck_cli.ops.known import known
@@ -142,10 +143,10 @@ register(
 )
 
 
-def _one_hot(x: Expr, *, num_classes: int) -> Any:
+def _one_hot(x: Expr, *, num_classes: Any) -> Any:
     """The one-hot vectors, as many classes as the largest index says where no number is given."""
     need_int64(x, "one_hot", int32=False)
-    if num_classes == -1:
+    if plain(num_classes) == -1:
         values = known(x)
         if values is None or not values.size:
             msg = "one_hot() needs num_classes here: the indices that it would count aren't known"
@@ -154,11 +155,12 @@ def _one_hot(x: Expr, *, num_classes: int) -> Any:
     return make(_ONE_HOT, (x,), {"num_classes": num_classes})
 
 
-def _one_hot_type(x: Expr, *, num_classes: int) -> Type:
-    if num_classes < 0:
-        msg = f"the number of classes can't be {num_classes}"
+def _one_hot_type(x: Expr, *, num_classes: Any) -> Type:
+    classes = plain(num_classes)
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+        msg = f"the number of classes can't be {classes}"
         raise Invalid("GC014", msg, argument="num_classes")
-    return Type((*x.shape, num_classes), dtypes.int64)
+    return Type((*x.shape, classes), dtypes.int64)
 
 
 def _hot(x: Any, num_classes: int) -> Any:
@@ -171,7 +173,7 @@ def _hot(x: Any, num_classes: int) -> Any:
 
 
 register(
-    "one_hot(Tensor input, int num_classes=-1)",
+    "one_hot(Tensor input, Scalar num_classes=-1)",
     doc="Class indices as vectors of zeros with a one; int64, as in PyTorch.",
     define=_one_hot,
     on=("F",),
@@ -181,7 +183,7 @@ register(
     ),
 )
 _ONE_HOT = register(
-    "one_hot.counted(Tensor input, int num_classes)",
+    "one_hot.counted(Tensor input, Scalar num_classes)",
     doc="Class indices as vectors of zeros with a one, the number of classes given.",
     infer=_one_hot_type,
     kernel=_hot,
@@ -190,6 +192,7 @@ _ONE_HOT = register(
         Sample("F.one_hot(i, 4)", i=In((2, 3), 0, 4, "int64")),
         Sample("F.one_hot(i, num_classes=2)", i=In((), 0, 2, "int64")),
         Sample("F.one_hot(i, 3)", i=In((0,), 0, 3, "int64")),
+        Sample("F.one_hot(i, x.shape[1]) * x", x=(3, 4), i=In((3,), 0, 4, "int64")),
         Sample("(F.one_hot(i, 4) * x).sum(-1)", x=(3, 4), i=In((3,), 0, 4, "int64")),
     ),
 )

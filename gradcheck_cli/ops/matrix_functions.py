@@ -60,7 +60,7 @@ def _exponential(x: Any) -> Any:
 def _exponential_vjp(g: Expr, out: Expr, x: Expr) -> Any:
     """Al-Mohy and Higham, SIAM J. Matrix Anal. Appl. 30 (2009): a corner of a block matrix."""
     a = turned(x)
-    above, below = t.cat((a, g), -1), t.cat((t.zeros_like(a), a), -1)
+    above, below = t.cat((a, g), -1), t.cat((t.zeros_like(x), a), -1)
     size = x.size(-1)
     corner = t.matrix_exp(t.cat((above, below), -2))
     return corner[..., :size, size:]

@@ -58,15 +58,12 @@ def _put_together(left: Any, values: Any, right: Any, floor: Any) -> Any:
 def _vjp(
     g: Expr, out: Expr, x: Expr, atol: Expr | None, rtol: Expr | None, *, hermitian: bool
 ) -> tuple[Any, None, None]:
-    return of_inverse(g, out, x), None, None
-
-
-def of_inverse(g: Expr, out: Expr, x: Expr) -> Any:
     """Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973), equation 4.12, transposed."""
     p = turned(out)
     rows = turned(g) @ out @ p
-    columns = p @ out @ turned(g)
-    return rows - x @ out @ rows + columns - columns @ out @ x - p @ g @ p
+    columns = p @ (out @ turned(g))
+    gradient = rows - x @ (out @ rows) + columns - columns @ out @ x - p @ g @ p
+    return gradient, None, None
 
 
 PINV = register(

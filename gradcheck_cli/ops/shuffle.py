@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradcheck_cli.graph import Expr, Sample
-from gradcheck_cli.ops._common import register
+import numpy as np
+
+from gradcheck_cli.graph import Expr, Sample, Type, t
+from gradcheck_cli.ops._common import as_tensor, register
 from gradcheck_cli.schema import Invalid
 
 
@@ -17,34 +19,59 @@ def _image(name: str, x: Expr, factor: int, argument: str) -> None:
         raise Invalid("GC014", f"{name}() by {factor}: the factor is positive", None, argument)
 
 
-def _pixel_shuffle(x: Expr, upscale_factor: int) -> Any:
+def _pixel_shuffle(x: Expr, upscale_factor: int) -> Type:
     _image("pixel_shuffle", x, upscale_factor, "upscale_factor")
     r = upscale_factor
-    if x.shape[-3] % r**2:
+    *batch, channels, height, width = x.shape
+    if channels % r**2:
         msg = f"pixel_shuffle() by {r} needs a multiple of {r**2} channels, not shape {x.shape}"
         raise Invalid("GC015", msg, "the channels are the third-last dimension", "input")
-    if r == 1:
-        return x
-    c = x.ndim - 3
-    apart = x.unflatten(c, (-1, r, r))  # (..., channels, r, r, height, width)
+    return Type((*batch, channels // r**2, height * r, width * r), x.dtype)
+
+
+def _shuffled(x: Any, upscale_factor: int) -> Any:
+    r = upscale_factor
+    *batch, channels, height, width = x.shape
+    apart = x.reshape(*batch, channels // r**2, r, r, height, width)
+    c = len(batch)
     order = (*range(c + 1), c + 3, c + 1, c + 4, c + 2)
-    return apart.permute(order).flatten(-4, -3).flatten(-2, -1)
+    return apart.transpose(order).reshape(*batch, channels // r**2, height * r, width * r)
 
 
-def _pixel_unshuffle(x: Expr, downscale_factor: int) -> Any:
+def _pixel_shuffle_definition(input: Expr, upscale_factor: int) -> Expr:
+    r, c = upscale_factor, input.ndim - 3
+    apart = input.unflatten(c, (-1, r, r))  # (..., channels, r, r, height, width)
+    order = (*range(c + 1), c + 3, c + 1, c + 4, c + 2)
+    return apart.permute(order).flatten(-4, -3).flatten(-2, -1)  # type: ignore[no-any-return]
+
+
+def _pixel_unshuffle(x: Expr, downscale_factor: int) -> Type:
     _image("pixel_unshuffle", x, downscale_factor, "downscale_factor")
     r = downscale_factor
-    if x.shape[-2] % r or x.shape[-1] % r:
+    *batch, channels, height, width = x.shape
+    if height % r or width % r:
         msg = (
             f"pixel_unshuffle() by {r} needs multiples of {r} as height and width: shape {x.shape}"
         )
         raise Invalid("GC015", msg, "crop or pad the images", "input")
-    if r == 1:
-        return x
-    c = x.ndim - 3
-    apart = x.unflatten(-1, (-1, r)).unflatten(-3, (-1, r))  # (..., channels, height, r, width, r)
+    return Type((*batch, channels * r**2, height // r, width // r), x.dtype)
+
+
+def _gathered(x: Any, downscale_factor: int) -> Any:
+    r = downscale_factor
+    *batch, channels, height, width = x.shape
+    apart = x.reshape(*batch, channels, height // r, r, width // r, r)
+    c = len(batch)
     order = (*range(c + 1), c + 2, c + 4, c + 1, c + 3)
-    return apart.permute(order).flatten(c, c + 2)
+    return apart.transpose(order).reshape(*batch, channels * r**2, height // r, width // r)
+
+
+def _pixel_unshuffle_definition(input: Expr, downscale_factor: int) -> Expr:
+    r, c = downscale_factor, input.ndim - 3
+    # To (..., channels, height, r, width, r), and from there with both r beside the channels.
+    apart = input.unflatten(-1, (-1, r)).unflatten(-3, (-1, r))
+    order = (*range(c + 1), c + 2, c + 4, c + 1, c + 3)
+    return apart.permute(order).flatten(c, c + 2)  # type: ignore[no-any-return]
 
 
 def _channel_shuffle(x: Expr, groups: int) -> Any:
@@ -65,7 +92,11 @@ def _channel_shuffle(x: Expr, groups: int) -> Any:
 register(
     "pixel_shuffle(Tensor input, int upscale_factor)",
     doc="Channels dealt out as pixels: (..., C r r, H, W) becomes (..., C, H r, W r).",
-    define=_pixel_shuffle,
+    infer=_pixel_shuffle,
+    kernel=lambda x, upscale_factor: _shuffled(np.asarray(x), upscale_factor),
+    vjp=lambda g, out, x, upscale_factor: t.pixel_unshuffle(as_tensor(g, out), upscale_factor),
+    define=_pixel_shuffle_definition,
+    analytic=True,
     on=("torch", "F"),
     samples=(
         Sample("F.pixel_shuffle(x, 2)", x=(1, 8, 2, 3)),
@@ -78,7 +109,11 @@ register(
 register(
     "pixel_unshuffle(Tensor input, int downscale_factor)",
     doc="Pixels gathered as channels: (..., C, H r, W r) becomes (..., C r r, H, W).",
-    define=_pixel_unshuffle,
+    infer=_pixel_unshuffle,
+    kernel=lambda x, downscale_factor: _gathered(np.asarray(x), downscale_factor),
+    vjp=lambda g, out, x, downscale_factor: t.pixel_shuffle(as_tensor(g, out), downscale_factor),
+    define=_pixel_unshuffle_definition,
+    analytic=True,
     on=("torch", "F"),
     samples=(
         Sample("F.pixel_unshuffle(x, 2)", x=(1, 2, 4, 2)),

@@ -32,12 +32,16 @@ class ConsoleReport:
     """Writes each outcome as it comes.
 
     `verbosity` is -1 for problems and the summary only, 1 for the full story of everything. A single
-    check (`total` 1) is told in full, because whoever runs one wants to see it.
+    check (`total` 1) is told in full, because whoever runs one wants to see it. With `whole`, derived
+    formulas are shown whole, however wide.
     """
 
-    def __init__(self, terminal: Terminal, *, total: int, verbosity: int = 0) -> None:
+    def __init__(
+        self, terminal: Terminal, *, total: int, verbosity: int = 0, whole: bool = False
+    ) -> None:
         self._terminal = terminal
         self._verbosity = verbosity
+        self._whole = whole
         self._full = verbosity > 0 or (total == 1 and verbosity == 0)
         self._after_story = True
         self._rows = 0
@@ -55,7 +59,7 @@ class ConsoleReport:
             return
         if not self._after_story:
             self._terminal.blank()
-        tell(self._terminal, outcome, self._title(outcome), full=self._full)
+        tell(self._terminal, outcome, self._title(outcome), full=self._full, whole=self._whole)
         self._after_story = True
 
     def finish(self, outcomes: list[CheckOutcome], elapsed: float, *, notes: list[str]) -> None:

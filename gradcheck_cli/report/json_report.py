@@ -81,6 +81,7 @@ def _gradient(gradient: GradientOutcome) -> dict[str, Any]:
         "order": gradient.order,
         "shape": list(gradient.shape),
         "derived": gradient.derived,
+        "assuming": list(gradient.assuming),
         "reference": gradient.reference,
         "groups": [list(group) for group in gradient.groups],
         "outliers": list(gradient.outliers),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from gradcheck_cli.errors import excerpt, printable
+from gradcheck_cli.errors import cells, excerpt, printable
 from gradcheck_cli.report.numbers import listing, pair, ratio, short
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ _STYLES = {
 }
 
 
-def tell(terminal: Terminal, outcome: CheckOutcome, title: Text, *, full: bool) -> None:
+def tell(
+    terminal: Terminal, outcome: CheckOutcome, title: Text, *, full: bool, whole: bool = False
+) -> None:
     """Everything that is known of a check, under its title.
 
-    Unless `full`, inputs on which all methods agree have one line in a check that has others.
+    Unless `full`, inputs on which all methods agree have one line in a check that has others. Unless `whole`,
+    derived formulas lose their middle where they don't fit the width.
     """
     terminal.line(title)
     terminal.line((_place(outcome), "dim"), indent=_INDENT)
@@ -49,7 +52,7 @@ def tell(terminal: Terminal, outcome: CheckOutcome, title: Text, *, full: bool) 
         right = []
     for gradient in outcome.gradients:
         if gradient not in right:
-            _gradient(terminal, outcome, gradient)
+            _gradient(terminal, outcome, gradient, whole=whole)
     if right:
         terminal.blank()
         mark = (f"{terminal.glyphs.passed} ", "green")
@@ -74,7 +77,9 @@ def _place(outcome: CheckOutcome) -> str:
     return f"{where}   {outcome.dtype} on {outcome.device}, seed {outcome.seed}"
 
 
-def _gradient(terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutcome) -> None:
+def _gradient(
+    terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutcome, *, whole: bool
+) -> None:
     terminal.blank()
     shape = "a number" if gradient.shape == () else "x".join(map(str, gradient.shape))
     second = ", second derivative" if gradient.order != 1 else ""
@@ -94,7 +99,7 @@ def _gradient(terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutco
     if gradient.smallest_visible_error is not None and len(gradient.groups) == 1:
         terminal.paragraph(_visible(gradient), indent=2 * _INDENT, hanging=2)
     if gradient.derived:
-        _derived(terminal, gradient)
+        _derived(terminal, gradient, whole=whole)
 
 
 def _visible(gradient: GradientOutcome) -> str:
@@ -208,13 +213,30 @@ def _classes(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
     return classes
 
 
-def _derived(terminal: Terminal, gradient: GradientOutcome) -> None:
+def _derived(terminal: Terminal, gradient: GradientOutcome, *, whole: bool) -> None:
+    """The closed form, within the width unless it is to be `whole`; what it assumes stands before it."""
     lines = (gradient.derived or "").splitlines()
-    if len(lines) == 1:
-        terminal.line(("derived formula: ", ""), (printable(lines[0]), "cyan"), indent=2 * _INDENT)
-        return
-    terminal.line("derived formula:", indent=2 * _INDENT)
-    terminal.verbatim("\n".join(lines), "cyan", indent=3 * _INDENT)
+    label = "derived formula"
+    if gradient.assuming:
+        assuming = f"{label}, assuming {printable(', '.join(gradient.assuming))}"
+        terminal.paragraph(f"{assuming}:", indent=2 * _INDENT, hanging=2)
+    indent = 2 * _INDENT
+    if len(lines) == 1 and not gradient.assuming:
+        text = printable(lines[0])
+        if whole or cells(text) <= terminal.width - indent - len(label) - 2:
+            terminal.line((f"{label}: ", ""), (text, "cyan"), indent=indent)
+            return
+    if not gradient.assuming:
+        terminal.line(f"{label}:", indent=indent)
+    indent += _INDENT
+    room = terminal.width - indent
+    shortened = False
+    for line in map(printable, lines):
+        shown = line if whole else terminal.cut(line, room)
+        shortened |= shown != line
+        terminal.line((shown, "cyan"), indent=indent)
+    if shortened:
+        terminal.line(("--full shows all of it", "dim"), indent=indent)
 
 
 def _diagnosis(terminal: Terminal, diagnosis: Diagnosis) -> None:

@@ -7,15 +7,17 @@ COLUMNS mean what they mean everywhere.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
-
-from rich.console import Console
-from rich.text import Text
 
 from gradcheck_cli.errors import cells, format_problem, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from gradcheck_cli.errors import Problem
 
 
@@ -37,14 +39,15 @@ _ASCII = Glyphs("+", "x", "?", "-", "...", "#")
 
 # Prose is never squeezed into fewer columns, however deep it is indented.
 _LEAST_ROOM = 20
+# What has rich take a stream for a terminal that is none.
+_SAYING_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class Terminal:
     """A stream for people: a console with its glyphs."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._is_plain = not self.console.is_terminal
+        self._stream = stream
         self.glyphs = _ASCII
         encoding = getattr(stream, "encoding", None) or "ascii"
         try:
@@ -53,6 +56,19 @@ class Terminal:
             return
         self.glyphs = _UNICODE
 
+    @cached_property
+    def console(self) -> Console:
+        """Rich's console; importing it takes as long as a small check, which plain lines don't pay."""
+        from rich.console import Console
+
+        return Console(file=self._stream, highlight=False, markup=False, emoji=False)
+
+    @cached_property
+    def is_terminal(self) -> bool:
+        """Whether what is written is seen on a terminal, or is to look so."""
+        may_be = any(name in os.environ for name in _SAYING_TERMINAL) or _is_tty(self._stream)
+        return may_be and self.console.is_terminal
+
     @property
     def width(self) -> int:
         """Columns to write in; narrower terminals wrap by themselves."""
@@ -60,12 +76,14 @@ class Terminal:
 
     def line(self, *parts: str | Text | tuple[str, str], indent: int = 0) -> None:
         """One line, never broken by us: what must stay whole when it is copied."""
-        if self._is_plain:
+        if not self.is_terminal:
             # Rich takes a quarter of a millisecond for a line, which counts with thousands of checks.
             texts = (part if isinstance(part, str) else _plain(part) for part in parts)
-            self.console.file.write(f"{' ' * indent}{''.join(texts)}\n")
-            self.console.file.flush()
+            self._stream.write(f"{' ' * indent}{''.join(texts)}\n")
+            self._stream.flush()
             return
+        from rich.text import Text
+
         self.console.print(Text(" " * indent) + Text.assemble(*parts), soft_wrap=True)
 
     def verbatim(self, text: str, style: str = "", indent: int = 0) -> None:
@@ -75,6 +93,8 @@ class Terminal:
 
     def paragraph(self, text: str | Text, indent: int = 0, hanging: int = 0) -> None:
         """Prose, broken at words; all lines but the first are indented by `hanging` more."""
+        from rich.text import Text
+
         rest = Text(text) if isinstance(text, str) else text
         while rest:
             first = rest.wrap(self.console, max(self.width - indent, _LEAST_ROOM))[0]
@@ -87,11 +107,11 @@ class Terminal:
     def problem(self, problem: Problem, indent: int = 0) -> None:
         """A problem as `format_problem` has it, in colour."""
         for line in format_problem(problem).split("\n"):
-            self.line(_coloured(line), indent=indent)
+            self.line(_coloured(line) if self.is_terminal else line, indent=indent)
 
     def blank(self) -> None:
         """An empty line."""
-        self.console.print()
+        self.line()
 
     def cut(self, text: str, columns: int) -> str:
         """`text` shortened to `columns`, so that a row stays one line.
@@ -112,10 +132,19 @@ class Terminal:
 
 
 def _plain(part: Text | tuple[str, str]) -> str:
-    return part.plain if isinstance(part, Text) else part[0]
+    return part[0] if isinstance(part, tuple) else part.plain
+
+
+def _is_tty(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 def _coloured(line: str) -> Text:
+    from rich.text import Text
+
     text = Text(line)
     if line.startswith("error["):
         text.stylize("bold red", 0, line.index("]") + 1)

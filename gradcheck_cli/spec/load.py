@@ -38,7 +38,7 @@ def load_text(text: str, file: str | None = None, base: Path | None = None) -> t
     ... dtype: [float64, float32]''')]
     ['check-1[float64]', 'check-1[float32]']
     """
-    made, roots = _read(text, file)
+    made, roots = read_roots(text, file)
     if made.problems:
         made.raise_problems()
     filled = [root for root in roots if not (isinstance(root, Scalar) and root.value is None)]
@@ -57,6 +57,11 @@ def load_text(text: str, file: str | None = None, base: Path | None = None) -> t
 def load_file(path: str | Path) -> tuple[Check, ...]:
     """The checks of a spec file; raises GradcheckError with everything that is wrong with it."""
     path = Path(path)
+    return load_text(text_of(path), str(path), path.parent)
+
+
+def text_of(path: Path) -> str:
+    """The text of a spec file; raises GradcheckError where it can't be read, or is too large."""
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -70,7 +75,7 @@ def load_file(path: str | Path) -> tuple[Check, ...]:
     if len(content) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 2**20} MiB"
         raise GradcheckError(Problem("GC008", message, Where(str(path)), "split it"))
-    return load_text(_decoded(content, str(path)), str(path), path.parent)
+    return _decoded(content, str(path))
 
 
 def is_spec(path: str | Path) -> bool:
@@ -116,7 +121,8 @@ def _decoded(content: bytes, file: str) -> str:
         raise GradcheckError(Problem("GC001", message, where, "save it as UTF-8")) from error
 
 
-def _read(text: str, file: str | None) -> tuple[Document, list[Node]]:
+def read_roots(text: str, file: str | None) -> tuple[Document, list[Node]]:
+    """A text as a document with its problems so far, and the roots that stand in it."""
     made = document(text, file)
     if file is not None and file.lower().endswith(".json"):
         return made, _json(made)

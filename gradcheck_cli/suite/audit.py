@@ -216,8 +216,7 @@ def _formula(case: Case, bench: Bench, name: str) -> tuple[str, str]:
         return "manual", " ".join(case.formulas[name].flat.split())
     upstream = case.upstream if case.output.ndim else t.ones((), dtype=case.output.dtype)
     gradient = differentiate(case.output, [case.variables[name]], upstream)
-    names = {case.scope[let]: let for let in case.let if case.scope[let].args}
-    return "derived", to_text(simplify(with_names(gradient, names))[0])
+    return "derived", to_text(simplify(with_names(gradient, case.named))[0])
 
 
 def _blind(

@@ -61,6 +61,7 @@ def judge(
     groups = groups_of(vote)
     reference = next((m for m in REFERENCE if groups and m in groups[0]), None)
     derived = next((r.formulas.get(name) for r in results if r.method == "derived"), None)
+    assuming = next((r.assumptions.get(name, ()) for r in results if r.method == "derived"), ())
     methods = tuple(_method(name, result, vote, reference, groups) for result in results)
     visible, relative = _visible(vote, reference, methods)
     outcome = GradientOutcome(
@@ -75,6 +76,7 @@ def judge(
         order=order,
         smallest_visible_error=visible,
         smallest_visible_relative_error=relative,
+        assuming=assuming,
         rounding_aside=allowances.glimpse is None and not allowances.by_person,
     )
     status, notes = _status(name, vote, groups)

@@ -49,7 +49,8 @@ class GradientOutcome:
     `reference` is the method that the others are held against (None where nothing could be compared);
     `groups` are the methods that agree with one another, largest first, and `outliers` those that are
     named as wrong; `equal` are the pairs whose gradients are the same bit for bit. `derived` is the closed
-    form as text. `order` is 2 where this is the gradient of the gradient.
+    form as text, `assuming` what it takes for granted of the inputs. `order` is 2 where this is the gradient
+    of the gradient.
 
     `smallest_visible_error` is what the check was able to see: had one element of the reference's gradient,
     or of the formula under test, been off by more, two independent witnesses would not have agreed. It is
@@ -71,6 +72,7 @@ class GradientOutcome:
     smallest_visible_error: float | None = None
     smallest_visible_relative_error: float | None = None
     rounding_aside: bool = False
+    assuming: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

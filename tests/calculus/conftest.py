@@ -12,6 +12,7 @@ from gradcheck_cli.errors import Source
 from gradcheck_cli.graph import Expr, In, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
+from gradcheck_cli.ops import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ AWKWARD = (
     (1e300, -1e300, 1e-300, 2.0),
 )
 # Inputs by these names are no real numbers: a mask, and class indices.
-DTYPES = {"mask": dtypes.bool_, "t": dtypes.int64}
+DTYPES = {"mask": dtypes.bool_, **dict.fromkeys(("t", "i", "j"), dtypes.int64)}
 
 
 class Scope:
@@ -38,12 +39,14 @@ class Scope:
         }
 
     def __call__(self, text: str) -> Expr:
-        return build(parse(Source(text)), self.nodes)
+        with known.given(self.arrays):
+            return build(parse(Source(text)), self.nodes)
 
     def arrays(self, seed: int = 0) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         return {
-            name: rng.standard_normal(node.shape) > 0
+            # As often true for every seed: shapes may depend on it.
+            name: np.roll(np.arange(node.elements) % 3 > 0, seed).reshape(node.shape)
             if node.dtype is dtypes.bool_
             else rng.integers(0, 3, node.shape)
             if node.dtype is dtypes.int64

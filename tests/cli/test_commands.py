@@ -42,44 +42,6 @@ def test_validate_says_what_expanded_checks_share_once(gradcheck: Command) -> No
     assert gradcheck("validate", "a.yaml").err.count("error[") == 1
 
 
-def test_derive_an_expression(gradcheck: Command) -> None:
-    result = gradcheck("derive", "(x - y).pow(2).sum()", "-i", "x=3,8", "-i", "y=3,8", "--wrt", "x")
-    assert result == (ExitCode.PASSED, "x: 2 * (x - y)\n", "")
-
-
-def test_derive_says_what_grad_is(gradcheck: Command) -> None:
-    result = gradcheck("derive", "x.exp()", "-i", "x=3")
-    assert "grad is the upstream gradient, of shape (3,)" in result.out
-
-
-def test_derive_a_spec(gradcheck: Command) -> None:
-    assert gradcheck("derive", "right.yaml").out == "x: 2 * x\n"
-    assert gradcheck("derive", "right.yaml::right").out == "x: 2 * x\n"
-    assert gradcheck("derive", "right.yaml", "--check", "right").out == "x: 2 * x\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["x.sum()"], "as in -i x=3,8"),
-        (["x.sum()", "-i", "x"], "write NAME=SHAPE"),
-        (["x.sum()", "-i", "x=a"], "write NAME=SHAPE"),
-        (["x.sum()", "-i", "x=3", "-i", "x=4"], "each name once"),
-        (["x.sum()", "-i", "x=3:float31"], "did you mean `float32`?"),
-        (["x.sum()", "-i", "x=3", "--wrt", "y"], "no gradient flows to `y`"),
-        (["x.sum()", "-i", "x=3", "--check", "y"], "--check goes with a spec file"),
-        (["x.sum()", "-i", "x=3:int64"], "no floating-point input"),
-        (["right.yaml", "-i", "x=3"], "-i goes with an expression"),
-        (["right.yaml", "--wrt", "z"], "no gradient flows to `z`"),
-        (["x +", "-i", "x=3"], "error[GC010]"),
-    ],
-)
-def test_derive_refuses(gradcheck: Command, arguments: list[str], message: str) -> None:
-    result = gradcheck("derive", *arguments)
-    assert result.code == ExitCode.USAGE
-    assert message in result.err
-
-
 def test_explain_every_code(gradcheck: Command) -> None:
     listed = gradcheck("explain").out
     for code in CODES:

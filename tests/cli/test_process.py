@@ -71,6 +71,21 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
+def test_derive_imports_what_it_needs() -> None:
+    """Each of these takes a part of the half second in which an answer is to be there."""
+    code = (
+        "import sys; from gradcheck_cli.__main__ import run; code = run(sys.argv[1:]); "
+        "unused = {'torch', 'scipy', 'rich', 'numpy.ma', 'gradcheck_cli.cli.compare', "
+        "'gradcheck_cli.verdict.outcome', 'gradcheck_cli.lang.syntax', 'gradcheck_cli.engine.eager'}; "
+        "print(*sorted(unused & sys.modules.keys()), file=sys.stderr); sys.exit(code)"
+    )
+    for arguments in (["right.yaml"], ["x.sum()", "-i", "x=3"], ["(predicted - real).pow(2)"]):
+        result = subprocess.run(
+            [sys.executable, "-c", code, "derive", *arguments], capture_output=True, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, b"\n"), arguments
+
+
 def test_stdin() -> None:
     result = subprocess.run(
         [*COMMAND, "compare", "-", OWN],

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from tests.report.conftest import Golden, Outcomes
 
 
-def rendered(outcomes: list[CheckOutcome], verbosity: int = 0, encoding: str = "utf-8") -> str:
+def rendered(
+    outcomes: list[CheckOutcome],
+    verbosity: int = 0,
+    encoding: str = "utf-8",
+    *,
+    whole: bool = False,
+) -> str:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict", newline="\n")
-    report = ConsoleReport(Terminal(stream), total=len(outcomes), verbosity=verbosity)
+    report = ConsoleReport(Terminal(stream), total=len(outcomes), verbosity=verbosity, whole=whole)
     for outcome in outcomes:
         report.add(outcome)
     report.finish(outcomes, 1.25, notes=["a note"])
@@ -133,3 +139,30 @@ def test_a_wrong_formula_without_diagnosis_has_its_caret(outcomes: Outcomes) -> 
     text = rendered([replace(outcomes["forgotten factor"], diagnoses=())])
     assert "the manual formula for predicted disagrees" in text
     assert "^" * 16 in text
+
+
+LONG = "2 * (" + " + ".join(f"predicted[{k}]" for k in range(20)) + ") * real"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("formula", [LONG, f"t1 = {LONG}\nt1 + {LONG}"])
+@pytest.mark.parametrize("assuming", [(), ("real > 0", "A == A.T")])
+def test_long_formulas_keep_to_the_width_unless_they_are_to_be_whole(
+    columns: int,
+    formula: str,
+    assuming: tuple[str, ...],
+    outcomes: Outcomes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    outcome = outcomes["sum of squared errors"]
+    (gradient,) = outcome.gradients
+    outcome = replace(outcome, gradients=(replace(gradient, derived=formula, assuming=assuming),))
+    lines = rendered([outcome]).splitlines()
+    assert all(cells(line) <= columns for line in lines)
+    assert any("--full shows all" in line for line in lines)
+    assert any(line.endswith("* real") and "…" in line for line in lines)
+    whole = rendered([outcome], whole=True)
+    assert all(line in whole for line in formula.splitlines())
+    assert "--full" not in whole
+    assert ("assuming real > 0, A == A.T" in " ".join(whole.split())) == bool(assuming)

@@ -15,24 +15,23 @@ from gradcheck_cli.graph import Expr, t
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.case import UPSTREAM, prepare, values_of
+from gradcheck_cli.methods.sizes import groupings, size_at, with_sizes
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from gradcheck_cli.methods.case import Case
+    from gradcheck_cli.methods.sizes import Slot
     from gradcheck_cli.spec.check import Check
     from gradcheck_cli.verdict.diagnosis.suspect import Suspect
 
-# Sizes that are looked at, and expressions that are built to see which of them belong together.
-_MOST_SLOTS, _MOST_TRIALS = 12, 48
 # An input with more elements is large; sizes of its smaller version begin here.
 _LARGE, _SMALL = 2**14, 5
 # What right formulas may differ by, relative to the largest element: their rounding.
 _RELATIVE = 1e-6
 
 Array = npt.NDArray[Any]
-_Slot = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ class Resized:
         if case is None or case.given is not None or is_large(suspect):
             return None
         check = replace(case.check, manual={}, manual_sources={})
-        for groups in _groupings(check):
-            sizes: dict[_Slot, int] = {}
+        for groups in groupings(check):
+            sizes: dict[Slot, int] = {}
             for more, group in enumerate(groups, start=1):
-                sizes |= {slot: _size(check, slot) + more for slot in group}
-            found = _made(suspect, _with_sizes(check, sizes)) if sizes else None
+                sizes |= {slot: size_at(check, slot) + more for slot in group}
+            found = _made(suspect, with_sizes(check, sizes)) if sizes else None
             if found is not None:
                 made, truth = found
                 scope = {**made.scope, UPSTREAM: made.upstream}
@@ -96,12 +95,12 @@ def shrunk(suspect: Suspect) -> Suspect | None:
         return None
     manual = {suspect.input: case.check.manual[suspect.input]}
     bare = replace(case.check, manual={}, manual_sources={})
-    for groups in _groupings(bare):
-        sizes: dict[_Slot, int] = {}
+    for groups in groupings(bare):
+        sizes: dict[Slot, int] = {}
         for position, group in enumerate(groups):
             small = _SMALL + position
-            sizes |= {slot: small for slot in group if _size(bare, slot) > small}
-        changed = replace(_with_sizes(bare, sizes), manual=manual)
+            sizes |= {slot: small for slot in group if size_at(bare, slot) > small}
+        changed = replace(with_sizes(bare, sizes), manual=manual)
         found = _made(suspect, changed) if sizes else None
         if found is None:
             continue
@@ -138,61 +137,3 @@ def _made(suspect: Suspect, check: Check) -> tuple[Case, Array] | None:
 def _near(array: Array, truth: Array) -> bool:
     error = np.abs(array - truth)
     return bool((error <= _RELATIVE * np.abs(truth).max(initial=0.0)).all())
-
-
-def _groupings(check: Check) -> Iterable[list[set[_Slot]]]:
-    """Which sizes change together: as few as the expression allows, or else all equal ones."""
-    slots = [
-        (i, dim)
-        for i, spec in enumerate(check.inputs)
-        if spec.value is None and spec.file is None
-        for dim, size in enumerate(spec.shape)
-        if size > 1
-    ][:_MOST_SLOTS]
-    trials = iter(range(_MOST_TRIALS))
-    groups: list[set[_Slot]] = []
-    for slot in slots:
-        if any(slot in group for group in groups):
-            continue
-        equal = [other for other in slots if _size(check, other) == _size(check, slot)]
-        free = [other for other in equal if other != slot]
-        tried = [{slot}, *({slot, other} for other in free), set(equal)]
-        for group in tried:
-            if next(trials, None) is None:
-                break
-            if _builds(check, group):
-                groups.append(group)
-                break
-    merged: list[set[_Slot]] = []
-    for group in groups:
-        joined = [other for other in merged if other & group]
-        merged = [other for other in merged if not other & group]
-        merged.append(group.union(*joined))
-    yield merged
-    by_size: dict[int, set[_Slot]] = {}
-    for slot in slots:
-        by_size.setdefault(_size(check, slot), set()).add(slot)
-    yield list(by_size.values())
-
-
-def _builds(check: Check, group: set[_Slot]) -> bool:
-    try:
-        prepare(_with_sizes(check, {slot: _size(check, slot) + 1 for slot in group}))
-    except (GradcheckError, Invalid):
-        return False
-    return True
-
-
-def _size(check: Check, slot: _Slot) -> int:
-    return check.inputs[slot[0]].shape[slot[1]]
-
-
-def _with_sizes(check: Check, sizes: Mapping[_Slot, int]) -> Check:
-    inputs = tuple(
-        replace(
-            spec,
-            shape=tuple(sizes.get((i, dim), size) for dim, size in enumerate(spec.shape)),
-        )
-        for i, spec in enumerate(check.inputs)
-    )
-    return replace(check, inputs=inputs)

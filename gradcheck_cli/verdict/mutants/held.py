@@ -19,7 +19,6 @@ from gradcheck_cli.verdict.mutants.record import Edit, Kind, Subject
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gradcheck_cli.methods.case import Case
 
 # The stand-in for what is held; no input's name has a space.
 _HELD = "held part"
@@ -33,7 +32,7 @@ def _parts(subject: Subject) -> Iterator[Edit]:
     case = subject.case
     output = _in_parts(case.output)
     uses = _uses(output, subject.target)
-    named = _names(case)
+    named = case.named
     # What several paths go through first: there a person takes a short cut.
     nodes = sorted(uses, key=lambda node: (node not in named, -len(uses[node])))
     for node in nodes:
@@ -48,7 +47,7 @@ def _parts(subject: Subject) -> Iterator[Edit]:
 def _occurrences(subject: Subject) -> Iterator[Edit]:
     case = subject.case
     uses = _uses(case.output, subject.target)
-    named = _names(case)
+    named = case.named
     for node in (subject.target, *(n for n in named if n in uses)):
         edges = uses.get(node, [])
         if len(edges) < 2 or node.dtype.kind != "f":
@@ -95,10 +94,6 @@ def _uses(output: Expr, target: Expr) -> dict[Expr, list[tuple[Expr, int]]]:
     return uses
 
 
-def _names(case: Case) -> dict[Expr, str]:
-    return {case.scope[name]: name for name in case.let if case.scope[name].args}
-
-
 def _shown(node: Expr, names: Mapping[Expr, str]) -> str:
     others = {other: name for other, name in names.items() if other is not node}
     text = names.get(node) or to_text(node, others)
@@ -120,7 +115,7 @@ def _derived(subject: Subject, output: Expr, back: Mapping[Expr, Expr]) -> str |
     try:
         gradient = differentiate(output, [subject.target], upstream)[0]
         gradient = _with(back, gradient)
-        named = with_names([gradient], _names(case))
+        named = with_names([gradient], case.named)
         text = to_text(simplify(named)[0])
     except Invalid:
         return None
