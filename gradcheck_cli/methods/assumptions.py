@@ -48,7 +48,7 @@ def facts_of(check: Check, scope: Mapping[str, Expr]) -> tuple[Assumption, ...]:
     >>> from gradcheck_cli.spec.load import load_text
     >>> text = "{version: 1, expression: x.log().sum(), inputs: {x: {shape: [3], sample: positive}}}"
     >>> [str(fact) for fact in facts_of(load_text(text)[0], {"x": variable("x", (3,))})]
-    ['x > 0 (x is sampled as positive)']
+    ['isfinite(x) (x is sampled as positive)', 'x > 0 (x is sampled as positive)']
     """
     found: dict[str, Assumption] = {}
     for spec in check.inputs:

@@ -158,7 +158,8 @@ def _definitions(terminal: Terminal, lines: Sequence[str]) -> None:
     if left_out:
         text = f"{terminal.glyphs.ellipsis} {count(left_out, 'definition')}: `gradcheck derive`"
         terminal.line((f"{text} prints all", "dim"), indent=_DETAIL)
-    terminal.verbatim("\n".join(lines[left_out:]), "cyan", indent=_DETAIL)
+    for line in lines[left_out:]:
+        terminal.line((_cut(terminal, line), "cyan"), indent=_DETAIL)
 
 
 def _told(summary: Summary) -> Text:

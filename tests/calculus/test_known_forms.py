@@ -58,6 +58,12 @@ KNOWN = (
         {"z": "(softmax(z, 1) - one_hot(t, z.shape[1])) / z.shape[0]"},
         facts=("t >= 0", "t < 3"),
     ),
+    Known(
+        "z.logsumexp(1)",
+        {"z": (3, 4)},
+        {"z": "grad[:, None] * softmax(z, 1)"},
+        facts=("torch.isfinite(z)",),
+    ),
     Known("logdet(X)", {"X": (4, 4)}, {"X": "X.inverse().T"}),
     Known("trace(A @ X @ B)", {"A": (2, 3), "X": (3, 4), "B": (4, 2)}, {"X": "A.T @ B.T"}),
     Known("x @ A @ x", {"x": (4,), "A": (4, 4)}, {"x": "(A + A.T) @ x"}),

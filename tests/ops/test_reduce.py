@@ -111,7 +111,7 @@ def test_product_costs_no_square() -> None:
         ("x.mean()", "full_like(x, 1.0 / x.numel())"),
         (
             "x.mean(0).sum()",
-            "(full_like(x.mean(0), 1.0) / x.shape[0]).unsqueeze(0).expand(x.shape)",
+            "(full_like(x.mean(0), 1.0) / x.shape[0])[None].expand(x.shape)",
         ),
         ("x.cumsum(0).sum()", "full_like(x.cumsum(0), 1.0).flip(0).cumsum(0).flip(0)"),
         ("x.logsumexp((0, 1))", "1.0 * exp(x - x.logsumexp((0, 1)))"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 -- its name everywhere
 
-from gradcheck_cli.calculus.derive import derive
 from gradcheck_cli.graph import TABLE, topological
 from gradcheck_cli.methods import derived_method
+from gradcheck_cli.methods.closed_form import closed_form
 from gradcheck_cli.spec.load import load_text
 from gradcheck_cli.suite import blame
 from gradcheck_cli.suite.run import run_check
@@ -19,7 +20,7 @@ from gradcheck_cli.suite.run import run_check
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gradcheck_cli.graph import Expr
+    from gradcheck_cli.methods.case import Case
     from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis
 
 INPUTS = {
@@ -220,11 +221,12 @@ def test_who_is_right_shows_in_a_piece_where_it_does_not_in_the_whole() -> None:
 def test_where_no_operation_is_wrong_by_itself_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def wrong(output: Expr, *args: Any, **kwargs: Any) -> Any:
-        whole = len(topological([output])) > 4
-        return derive(output * 2.0 if whole else output, *args, **kwargs)
+    def wrong(case: Case, *args: Any, **kwargs: Any) -> Any:
+        whole = len(topological([case.output])) > 4
+        posed = replace(case, output=case.output * 2.0) if whole else case
+        return closed_form(posed, *args, **kwargs)
 
-    monkeypatch.setattr(derived_method, "derive", wrong)
+    monkeypatch.setattr(derived_method, "closed_form", wrong)
     outcome = check_of("x", "x.sin().exp().tanh().cos()")
     (found,) = mistakes(outcome, "derived")
     assert found.operator is None
