@@ -100,7 +100,7 @@ class _Cheaper:
         self.done: dict[Expr, Expr] = {node: node for node in canonical}
 
     def __call__(self, node: Expr) -> tuple[Rewrite, Expr] | None:
-        for rewrite in SHORTER.get(node.op.name, ()):
+        for rewrite in _rewrites_of(node, SHORTER):
             found = _fitting(node, rewrite)
             if found is not None:
                 (settled,) = sweep((found,), CANONICAL, done=self.done)
@@ -200,17 +200,23 @@ def _improved(
 
 def _rewritten(node: Expr, rewrites: Rewrites) -> tuple[Rewrite, Expr] | None:
     """The first rewrite that fires on a node, with what it makes of it."""
-    for rewrite in rewrites.get(node.op.name, ()):
+    for rewrite in _rewrites_of(node, rewrites):
         found = _fitting(node, rewrite)
         if found is not None:
             return rewrite, found
     return None
 
 
+def _rewrites_of(node: Expr, rewrites: Rewrites) -> Sequence[Rewrite]:
+    """Those to be tried on a node. They are made for real numbers."""
+    found = rewrites.get(node.op.name, ())
+    if found and (node.dtype.kind == "z" or "z" in [arg.dtype.kind for arg in node.inputs]):
+        return ()
+    return found
+
+
 def _fitting(node: Expr, rewrite: Rewrite) -> Expr | None:
-    """What a rewrite makes of a node, where that is a change. They are made for real numbers."""
-    if node.dtype.kind == "z" or any(arg.dtype.kind == "z" for arg in node.inputs):
-        return None
+    """What a rewrite makes of a node, where that is a change."""
     try:
         found = rewrite(node)
     except Invalid:  # real numbers again: whole numbers have no mean, and no product with them

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_cli.errors import GradcheckError, Problem, Source
+from gradcheck_cli.graph import t
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.spec.sample import rounded
@@ -56,8 +57,10 @@ def facts_of(check: Check, scope: Mapping[str, Expr]) -> tuple[Assumption, ...]:
         if variable is None:
             continue
         why = f"{spec.name} is sampled as {spec.sampler}"
+        if _is_finite(spec, check):
+            text = f"isfinite({spec.name})"
+            found[text] = Assumption(text, t.isfinite(variable), why)
         for text, reason in (
-            *_finite(spec, check),
             *((text, why) for text in _of_sampler(spec, check, scope)),
             *_of_structure(spec),
             *_of_literal(spec, check),
@@ -123,13 +126,12 @@ def _of_sampler(spec: InputSpec, check: Check, scope: Mapping[str, Expr]) -> Ite
         yield f"{name}.sum(-1, keepdim=True) == 1"
 
 
-def _finite(spec: InputSpec, check: Check) -> Iterator[tuple[str, str]]:
-    """That what is drawn is finite, which only float16 and large parameters could prevent."""
+def _is_finite(spec: InputSpec, check: Check) -> bool:
+    """Whether what is drawn is finite, which only float16 and large parameters could prevent."""
     if spec.value is not None or spec.file is not None or not spec.is_floating:
-        return
+        return False
     size = max((abs(parameter) for parameter in spec.parameters.values()), default=0.0)
-    if size <= (_MODERATE if (spec.dtype or check.dtype) == "float16" else _LARGE):
-        yield f"isfinite({spec.name})", f"{spec.name} is sampled as {spec.sampler}"
+    return size <= (_MODERATE if (spec.dtype or check.dtype) == "float16" else _LARGE)
 
 
 def _between(spec: InputSpec, dtype: str, *, inside: bool) -> Iterator[str]:
