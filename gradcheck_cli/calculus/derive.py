@@ -43,20 +43,6 @@ def derive(
     return tuple(print_formulas([gradient], None, reserved) for gradient in gradients)
 
 
-def derive_together(
-    output: Expr,
-    wrt: Sequence[Expr],
-    upstream: Expr,
-    names: Mapping[Expr, str] | None = None,
-    *,
-    taken: Iterable[str] = (),
-    facts: Sequence[Expr] = (),
-) -> Printed:
-    """The same as one set of formulas, which share their definitions."""
-    gradients = derive_nodes(output, wrt, upstream, names, facts=facts)
-    return print_formulas(gradients, None, frozenset(taken))
-
-
 def derive_nodes(
     output: Expr,
     wrt: Sequence[Expr],

@@ -1,9 +1,10 @@
 """Simplification: an ordered tuple of passes, each a table of small pure rewrites run to a fixed point.
 
 A rewrite keeps a node's shape and dtype. Wherever its left side is not NaN the right side is equal to it up
-to rounding, infinities included, unless an intermediate result overflows or underflows. Of finite numbers it
-is NaN exactly where the left side is: never `x / x -> 1`. It may turn infinity - infinity or 0 * infinity
-into a number (`a * x + b * x -> (a + b) * x`), but no NaN that went in disappears: never `x * 0 -> 0`.
+to rounding, infinities included, unless an intermediate result overflows or underflows. Where no infinity
+comes up on the way it is NaN exactly where the left side is: never `x / x -> 1`. It may turn infinity -
+infinity or 0 * infinity into a number (`a * x + b * x -> (a + b) * x`), but no NaN that went in disappears:
+never `x * 0 -> 0`.
 Sizes stay symbolic, so that a formula holds at other sizes; which dimensions are broadcast is taken as given.
 What is assumed of the inputs is used where it was given, see `facts`.
 """

@@ -16,7 +16,6 @@ from gradcheck_cli.methods.case import UPSTREAM, Case
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gradcheck_cli.graph import Expr
     from gradcheck_cli.methods.gradients import Array
 
 # Up to so many elements, all are kept.

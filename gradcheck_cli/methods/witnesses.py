@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # What two right float64 computations may differ by without a look at the expression, relative to the element
 # and to the largest one (sums that cancel); what is above is measured before it is judged.
 _RTOL, _ATOL_OF_LARGEST = 1e-9, 1e-13
-# What differences may cost, as the numeric method counts it: a few milliseconds. Beyond it they are taken along
-# random directions, each of which sees every element.
+# What differences may cost, as the numeric method counts it: a few milliseconds. Beyond it they are taken
+# along random directions, each of which sees every element.
 _AFFORDABLE = 1e6
 _CONTRACTED = "the tangent, contracted with a cotangent,"
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from gradcheck_cli import dtypes
-from gradcheck_cli.calculus.derive import derive_together
+from gradcheck_cli.calculus.derive import derive_nodes
 from gradcheck_cli.errors import Source
 from gradcheck_cli.graph import Expr, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
+from gradcheck_cli.lang.printer import print_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,8 +128,7 @@ def test_form(known: Known) -> None:
     output = build(parse(Source(known.expression)), scope)
     facts = [build(parse(Source(fact)), scope) for fact in known.facts]
     wrt = [scope[name] for name in known.forms]
-    printed = derive_together(
-        output, wrt, variable("grad", output.shape), names, taken=[*scope, "grad"], facts=facts
-    )
+    nodes = derive_nodes(output, wrt, variable("grad", output.shape), names, facts=facts)
+    printed = print_formulas(nodes, None, [*scope, "grad"])
     assert dict(zip(known.forms, printed.texts, strict=True)) == known.forms
     assert dict(printed.let) == known.let

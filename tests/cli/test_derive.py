@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck_cli.calculus.derive import derive_nodes
 from gradcheck_cli.errors import ExitCode
 from gradcheck_cli.methods import closed_form, manual_text
 
@@ -219,7 +220,7 @@ def test_several_checks_are_no_single_function(gradcheck: Command) -> None:
 
 
 def wrong(change: Callable[[Expr], Expr]) -> Any:
-    real = closed_form.derive_nodes
+    real = derive_nodes
 
     def derived(*args: Any, **more: Any) -> Sequence[Expr]:
         return tuple(change(node) for node in real(*args, **more))

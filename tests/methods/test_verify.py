@@ -124,7 +124,7 @@ def test_sizes_that_must_divide_are_doubled() -> None:
 def test_all_kinds_with_pytorch() -> None:
     case = case_of("x: {shape: [3, 4]}, w: {shape: [4]}", "(x @ w).tanh()")
     for kind in ("gradient", "hessian", "tangent"):
-        found = verify(case.check, closed_form(case, case.wrt, kind), torch=True)  # type: ignore[arg-type]
+        found = verify(case.check, closed_form(case, case.wrt, kind), torch=True)
         assert all(point.torch and point.numeric for point in found.tried)
 
 
