@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from gradcheck_cli.calculus.patterns import is_op, number, pair
+from gradcheck_cli.calculus.rewrites.patterns import is_op, number, pair
 from gradcheck_cli.graph import CONST, INPUT, Expr, topological
 
 if TYPE_CHECKING:

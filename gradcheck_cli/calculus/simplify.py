@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import (
+from gradcheck_cli.calculus.cost import Costs
+from gradcheck_cli.calculus.rewrites import (
     algebra,
     definitions,
     dims,
@@ -28,7 +29,6 @@ from gradcheck_cli.calculus import (
     reductions,
     sizes,
 )
-from gradcheck_cli.calculus.cost import Costs
 from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
 from gradcheck_cli.schema import Invalid
 

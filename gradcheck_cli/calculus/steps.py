@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import algebra, layout, present, sizes
 from gradcheck_cli.calculus.derive import derive_nodes, simplify_assuming, with_names
 from gradcheck_cli.calculus.differentiate import tracked
 from gradcheck_cli.calculus.facts import assuming
+from gradcheck_cli.calculus.rewrites import algebra, layout, present, sizes
 from gradcheck_cli.calculus.rewriting import Form, forms
 from gradcheck_cli.calculus.rule_names import rule_name
 from gradcheck_cli.calculus.simplify import joined, sweep

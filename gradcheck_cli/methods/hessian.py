@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck_cli.calculus.patterns import is_op
+from gradcheck_cli.calculus.rewrites.patterns import is_op
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.graph import INPUT, Expr, rebuild, t, topological
 from gradcheck_cli.lang.printer import print_formulas

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.calculus.differentiate import differentiate, tracked
-from gradcheck_cli.calculus.patterns import is_op, number
+from gradcheck_cli.calculus.rewrites.patterns import is_op, number
 from gradcheck_cli.graph import Expr, t, topological
 from gradcheck_cli.lang.build import values
 from gradcheck_cli.lang.edits import Change, grouped

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.calculus.differentiate import differentiate, tracked
-from gradcheck_cli.calculus.patterns import is_op
+from gradcheck_cli.calculus.rewrites.patterns import is_op
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.graph import Expr, rebuild, t, topological, variable

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.differentiate import differentiate, tracked
-from gradcheck_cli.calculus.patterns import is_op
+from gradcheck_cli.calculus.rewrites.patterns import is_op
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.graph import CONST, INPUT, Expr, rebuild, t, topological
 from gradcheck_cli.methods.case import UPSTREAM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.calculus.patterns import is_op, number
+from gradcheck_cli.calculus.rewrites.patterns import is_op, number
 from gradcheck_cli.graph import INPUT, Expr, topological
 from gradcheck_cli.lang.edits import grouped
 from gradcheck_cli.schema import Invalid

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus import collecting, contractions, decompositions, transposes
 from gradcheck_cli.calculus.facts import is_finite
-from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced
-from gradcheck_cli.calculus.symmetry import is_antisymmetric, is_symmetric, is_unit
-from gradcheck_cli.calculus.terms import Product, product_of, written
+from gradcheck_cli.calculus.rewrites import collecting, contractions, decompositions, transposes
+from gradcheck_cli.calculus.rewrites.patterns import as_number, filling, is_op, pair, replaced
+from gradcheck_cli.calculus.rewrites.symmetry import is_antisymmetric, is_symmetric, is_unit
+from gradcheck_cli.calculus.rewrites.terms import Product, product_of, written
 from gradcheck_cli.graph import Expr, infix, make, t
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradcheck_cli.calculus.patterns import (
+from gradcheck_cli.calculus.rewrites.patterns import (
     Number,
     coefficient,
     is_op,
@@ -14,7 +14,7 @@ from gradcheck_cli.calculus.patterns import (
     replaced,
     scaled,
 )
-from gradcheck_cli.calculus.terms import (
+from gradcheck_cli.calculus.rewrites.terms import (
     Product,
     common_powers,
     plain_sum,

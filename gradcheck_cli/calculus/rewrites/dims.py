@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import is_op
-from gradcheck_cli.calculus.sizes import KEEPING
+from gradcheck_cli.calculus.rewrites.patterns import is_op
+from gradcheck_cli.calculus.rewrites.sizes import KEEPING
 from gradcheck_cli.graph import Expr, make, topological
 
 if TYPE_CHECKING:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import as_number, filling, is_op, pair, replaced, whole
-from gradcheck_cli.calculus.sizes import KEEPING, reduced_dims, symbolic_shape
+from gradcheck_cli.calculus.rewrites.patterns import (
+    as_number,
+    filling,
+    is_op,
+    pair,
+    replaced,
+    whole,
+)
+from gradcheck_cli.calculus.rewrites.sizes import KEEPING, reduced_dims, symbolic_shape
 from gradcheck_cli.dtypes import default_dtype
 from gradcheck_cli.graph import Expr, infix, make, rebuild, t
 from gradcheck_cli.schema import Invalid

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.algebra import negate
-from gradcheck_cli.calculus.choices import scale_choice
-from gradcheck_cli.calculus.layout import calculate_filled
-from gradcheck_cli.calculus.patterns import is_op, number, pair, scaled
+from gradcheck_cli.calculus.rewrites.algebra import negate
+from gradcheck_cli.calculus.rewrites.choices import scale_choice
+from gradcheck_cli.calculus.rewrites.layout import calculate_filled
+from gradcheck_cli.calculus.rewrites.patterns import is_op, number, pair, scaled
 from gradcheck_cli.graph import Expr, infix, t
 
 if TYPE_CHECKING:

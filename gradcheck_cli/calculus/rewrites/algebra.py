@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus.choices import merge_choices, scale_choice
-from gradcheck_cli.calculus.patterns import (
+from gradcheck_cli.calculus.rewrites.choices import merge_choices, scale_choice
+from gradcheck_cli.calculus.rewrites.patterns import (
     Number,
     coefficient,
     filling,
@@ -18,7 +18,7 @@ from gradcheck_cli.calculus.patterns import (
     static_divisor,
     whole,
 )
-from gradcheck_cli.calculus.terms import plain_sum
+from gradcheck_cli.calculus.rewrites.terms import plain_sum
 from gradcheck_cli.graph import Expr, infix, make
 
 if TYPE_CHECKING:

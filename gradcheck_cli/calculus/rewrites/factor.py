@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import expand
-from gradcheck_cli.calculus.choices import common_factor_of_choices
 from gradcheck_cli.calculus.facts import assumed, is_nonnegative, is_nonzero
-from gradcheck_cli.calculus.patterns import coefficient, is_op, moderate, number, pair, whole
-from gradcheck_cli.calculus.sizes import symbolic_shape
-from gradcheck_cli.calculus.terms import (
+from gradcheck_cli.calculus.rewrites import expand
+from gradcheck_cli.calculus.rewrites.choices import common_factor_of_choices
+from gradcheck_cli.calculus.rewrites.patterns import (
+    coefficient,
+    is_op,
+    moderate,
+    number,
+    pair,
+    whole,
+)
+from gradcheck_cli.calculus.rewrites.sizes import symbolic_shape
+from gradcheck_cli.calculus.rewrites.terms import (
     HIGHEST_POWER,
     Product,
     Term,
@@ -31,7 +38,7 @@ from gradcheck_cli.graph import Expr, infix, t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradcheck_cli.calculus.patterns import Number
+    from gradcheck_cli.calculus.rewrites.patterns import Number
 
 # Larger factors needn't be told apart by size.
 _LARGE = 64

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import is_op, pair, replaced
-from gradcheck_cli.calculus.sizes import broadcasts
-from gradcheck_cli.calculus.symmetry import is_symmetric
+from gradcheck_cli.calculus.rewrites.patterns import is_op, pair, replaced
+from gradcheck_cli.calculus.rewrites.sizes import broadcasts
+from gradcheck_cli.calculus.rewrites.symmetry import is_symmetric
 from gradcheck_cli.graph import INPUT, Expr, make, rebuild
 
 if TYPE_CHECKING:

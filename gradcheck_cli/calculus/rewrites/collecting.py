@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus.patterns import Number, coefficient, is_op, moderate, pair
-from gradcheck_cli.calculus.terms import Term, plain_sum, summands_of, summed
-from gradcheck_cli.calculus.transposes import is_turned, turned
+from gradcheck_cli.calculus.rewrites.patterns import Number, coefficient, is_op, moderate, pair
+from gradcheck_cli.calculus.rewrites.terms import Term, plain_sum, summands_of, summed
+from gradcheck_cli.calculus.rewrites.transposes import is_turned, turned
 from gradcheck_cli.graph import Expr, infix, t
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.calculus import named_products
 from gradcheck_cli.calculus.facts import is_nonnegative, is_positive
-from gradcheck_cli.calculus.named_products import beside_one, of_real, opposite, sigmoid
-from gradcheck_cli.calculus.patterns import coefficient, is_op, number, pair, scaled
-from gradcheck_cli.calculus.sizes import symbolic_shape
-from gradcheck_cli.calculus.terms import plain_sum
+from gradcheck_cli.calculus.rewrites import named_products
+from gradcheck_cli.calculus.rewrites.named_products import beside_one, of_real, opposite, sigmoid
+from gradcheck_cli.calculus.rewrites.patterns import coefficient, is_op, number, pair, scaled
+from gradcheck_cli.calculus.rewrites.sizes import symbolic_shape
+from gradcheck_cli.calculus.rewrites.terms import plain_sum
 from gradcheck_cli.graph import Expr, infix, make, t
 
 if TYPE_CHECKING:

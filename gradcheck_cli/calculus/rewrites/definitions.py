@@ -9,9 +9,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradcheck_cli.calculus.facts import assumed
-from gradcheck_cli.calculus.patterns import coefficient, is_op, number, pair, scaled
-from gradcheck_cli.calculus.reductions import again, constant_along, is_reduction
-from gradcheck_cli.calculus.sizes import reduced_dims
+from gradcheck_cli.calculus.rewrites.patterns import coefficient, is_op, number, pair, scaled
+from gradcheck_cli.calculus.rewrites.reductions import again, constant_along, is_reduction
+from gradcheck_cli.calculus.rewrites.sizes import reduced_dims
 from gradcheck_cli.graph import Expr, infix
 
 if TYPE_CHECKING:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.facts import assumed, is_nonzero
-from gradcheck_cli.calculus.layout import full_of
-from gradcheck_cli.calculus.patterns import Number, filling, is_op, number, pair, scaled, whole
-from gradcheck_cli.calculus.sizes import (
+from gradcheck_cli.calculus.rewrites.layout import full_of
+from gradcheck_cli.calculus.rewrites.patterns import (
+    Number,
+    filling,
+    is_op,
+    number,
+    pair,
+    scaled,
+    whole,
+)
+from gradcheck_cli.calculus.rewrites.sizes import (
     KEEPING,
     SAME_ELEMENTS,
     reduced_dims,

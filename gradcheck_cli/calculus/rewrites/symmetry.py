@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus import facts
-from gradcheck_cli.calculus.patterns import filling, is_op, number, pair
-from gradcheck_cli.calculus.sizes import broadcasts
+from gradcheck_cli.calculus.rewrites.patterns import filling, is_op, number, pair
+from gradcheck_cli.calculus.rewrites.sizes import broadcasts
 
 if TYPE_CHECKING:
     from gradcheck_cli.graph import Expr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.facts import everywhere, is_below, is_finite, is_nonnegative
-from gradcheck_cli.calculus.patterns import (
+from gradcheck_cli.calculus.rewrites.patterns import (
     coefficient,
     filling,
     is_op,
@@ -15,7 +15,7 @@ from gradcheck_cli.calculus.patterns import (
     scaled,
     static_divisor,
 )
-from gradcheck_cli.calculus.sizes import origins, size_of, symbolic_shape
+from gradcheck_cli.calculus.rewrites.sizes import origins, size_of, symbolic_shape
 from gradcheck_cli.graph import INPUT, Expr, infix, make, t
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.facts import assumed, is_nonzero
-from gradcheck_cli.calculus.patterns import coefficient, is_op, moderate, number, pair
-from gradcheck_cli.calculus.terms import (
+from gradcheck_cli.calculus.rewrites.patterns import coefficient, is_op, moderate, number, pair
+from gradcheck_cli.calculus.rewrites.terms import (
     Product,
     common_powers,
     joined,

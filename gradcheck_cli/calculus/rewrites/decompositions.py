@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import filling, is_op, number, pair
-from gradcheck_cli.calculus.symmetry import is_symmetric, is_transpose, is_unit
-from gradcheck_cli.calculus.transposes import is_turned
+from gradcheck_cli.calculus.rewrites.patterns import filling, is_op, number, pair
+from gradcheck_cli.calculus.rewrites.symmetry import is_symmetric, is_transpose, is_unit
+from gradcheck_cli.calculus.rewrites.transposes import is_turned
 from gradcheck_cli.graph import Expr, infix, make, t
 
 if TYPE_CHECKING:

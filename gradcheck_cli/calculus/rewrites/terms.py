@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from gradcheck_cli.calculus.patterns import Number, is_op, moderate, number, pair, scaled, whole
+from gradcheck_cli.calculus.rewrites.patterns import (
+    Number,
+    is_op,
+    moderate,
+    number,
+    pair,
+    scaled,
+    whole,
+)
 from gradcheck_cli.graph import CONST, Expr, const, infix, symbolic_sizes
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.facts import is_finite, is_nonnegative, is_nonzero, is_positive
-from gradcheck_cli.calculus.patterns import coefficient, is_op, number, pair, scaled
-from gradcheck_cli.calculus.terms import Product, plain_sum, product_of, written
+from gradcheck_cli.calculus.rewrites.patterns import coefficient, is_op, number, pair, scaled
+from gradcheck_cli.calculus.rewrites.terms import Product, plain_sum, product_of, written
 from gradcheck_cli.graph import Expr, infix, t
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.calculus.facts import shape_giver
-from gradcheck_cli.calculus.patterns import is_op, pair
+from gradcheck_cli.calculus.rewrites.patterns import is_op, pair
 from gradcheck_cli.graph import INPUT, Expr, const, infix
 
 if TYPE_CHECKING:

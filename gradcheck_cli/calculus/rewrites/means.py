@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.calculus.facts import is_finite
-from gradcheck_cli.calculus.patterns import is_op, pair
-from gradcheck_cli.calculus.reductions import again, is_reduction
-from gradcheck_cli.calculus.sizes import as_many, origins, reduced_dims, size_of
+from gradcheck_cli.calculus.rewrites.patterns import is_op, pair
+from gradcheck_cli.calculus.rewrites.reductions import again, is_reduction
+from gradcheck_cli.calculus.rewrites.sizes import as_many, origins, reduced_dims, size_of
 from gradcheck_cli.graph import CONST, Expr, infix, make, rebuild, t
 
 if TYPE_CHECKING:

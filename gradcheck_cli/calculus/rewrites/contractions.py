@@ -10,8 +10,8 @@ from itertools import combinations
 from string import ascii_letters
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck_cli.calculus.patterns import is_op, number, pair
-from gradcheck_cli.calculus.transposes import is_turned, turned
+from gradcheck_cli.calculus.rewrites.patterns import is_op, number, pair
+from gradcheck_cli.calculus.rewrites.transposes import is_turned, turned
 from gradcheck_cli.graph import Expr, infix, t
 
 if TYPE_CHECKING:

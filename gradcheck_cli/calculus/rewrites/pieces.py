@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.calculus.patterns import filling, is_op, pair
-from gradcheck_cli.calculus.sizes import as_many, size_of
+from gradcheck_cli.calculus.rewrites.patterns import filling, is_op, pair
+from gradcheck_cli.calculus.rewrites.sizes import as_many, size_of
 from gradcheck_cli.graph import TABLE, Expr, make, t
 
 if TYPE_CHECKING:
