@@ -132,7 +132,7 @@ def _needed(
         return ()
     used = facts
     if len(facts) <= _MOST_TRIED:
-        for fact in facts:
+        for fact in reversed(facts):  # the plainest stand first
             fewer = tuple(other for other in used if other is not fact)
             if fewer and derived(fewer) == found:
                 used = fewer

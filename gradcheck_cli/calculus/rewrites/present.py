@@ -26,6 +26,11 @@ def _is_short_product(node: Expr) -> bool:
     return False
 
 
+def _takes_factor(x: Expr) -> bool:
+    """Whether a number stands before a factor; what is expanded would take it inside."""
+    return x.value is None and not is_op(x, "expand")
+
+
 def without_parentheses(node: Expr) -> Expr | None:
     """`2 * (a * b) -> 2 * a * b`, `2 * (A @ x) -> 2 * A @ x`: the number goes to the first factor."""
     left, right = pair(node)
@@ -33,7 +38,7 @@ def without_parentheses(node: Expr) -> Expr | None:
     if factor is None or not is_op(right, "mul", "matmul") or not _is_short_product(right):
         return None
     first, second = pair(right)
-    return infix(right.op.name, scaled(factor, first), second) if first.value is None else None
+    return infix(right.op.name, scaled(factor, first), second) if _takes_factor(first) else None
 
 
 def sign_first(node: Expr) -> Expr | None:
@@ -42,7 +47,7 @@ def sign_first(node: Expr) -> Expr | None:
     if not is_op(inner, "mul", "matmul") or not _is_short_product(inner):
         return None
     first, second = pair(inner)
-    return infix(inner.op.name, -first, second) if first.value is None else None
+    return infix(inner.op.name, -first, second) if _takes_factor(first) else None
 
 
 def name_filled(node: Expr) -> Expr | None:

@@ -61,7 +61,10 @@ def sum_with_unit(node: Expr) -> Expr | None:
         return None
     every = dims is None or len(dims) == 2
     found: Expr
-    if other.ndim == 2 and other.shape == x.shape and is_finite(other):
+    if is_op(other, "outer"):  # what is NaN in a row is NaN on the diagonal
+        u, v = pair(other)
+        found = u @ v if every else u * v
+    elif other.ndim == 2 and other.shape == x.shape and is_finite(other):
         found = t.trace(other) if every else other.diagonal()
     elif other.ndim == 1 and other.shape == x.shape[1:]:
         found = other.sum() if every else other
@@ -92,7 +95,9 @@ def _without_unit(x: Expr, depth: int) -> Expr | None:
 # Which arguments each of these is linear in.
 _LINEAR = {
     **dict.fromkeys(("matmul", "outer"), (0, 1)),
-    **dict.fromkeys(("T", "mT", "trace", "diagonal", "diag_embed", "tril", "triu"), (0,)),
+    **dict.fromkeys(
+        ("T", "mT", "trace", "diagonal", "diag_embed", "tril", "triu", "squeeze"), (0,)
+    ),
     **dict.fromkeys(("solve", "solve_triangular"), (1,)),
 }
 
