@@ -64,6 +64,12 @@ def is_large(case: Case) -> bool:
     return any(node.elements > _LARGE for node in order)
 
 
+def small(check: Check) -> Check:
+    """The check, or a small one of it where it is large and the expression takes other sizes."""
+    bare = replace(check, manual={}, manual_sources={})
+    return (_shrunk(bare, tied(bare)) or check) if is_large(prepare(bare)) else check
+
+
 def points(case: Case, seeds: int) -> Iterator[Point]:
     """The check of `case` with several seeds, small ones of it where it is large, then with other sizes.
 

@@ -22,7 +22,7 @@ from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.case import prepare, values_of
 from gradcheck_cli.methods.closed_form import pose
-from gradcheck_cli.methods.draws import REFUSALS, holding, points, suited
+from gradcheck_cli.methods.draws import REFUSALS, holding, points, small, suited
 from gradcheck_cli.methods.witnesses import (
     DIFFERENCES,
     Trial,
@@ -99,7 +99,7 @@ def verify(
     formula can't be read back, or gives another value than the truth.
     """
     masks = tuple(assumptions)
-    start = suited(check, masks, free=free)
+    start = suited(small(check) if masks or free else check, masks, free=free)
     if start is None:
         return Verification((), ("not verified: no inputs were found of which all this is true",))
     bare = replace(start, manual={}, manual_sources={}, methods=None, wrt=form.wrt)

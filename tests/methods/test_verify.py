@@ -237,3 +237,15 @@ def test_assumptions_are_kept_where_they_are_used() -> None:
     form: Form = closed_form(case, case.wrt, facts=facts_of(check, case.scope))
     assert [fact.text for fact in form.assumptions] == ["x > 0"]
     assert verify(check, form, assumptions=["x > 0"]).is_general
+
+
+def test_large_inputs_are_tried_small() -> None:
+    case = case_of(
+        "x: {shape: [200000, 100000], sample: positive}, w: {shape: [100000]}",
+        "(x @ w).tanh().sum()",
+    )
+    found = verify(
+        case.check, closed_form(case, case.wrt), assumptions=("x > 0", "isfinite(w)"), free=True
+    )
+    assert found.tried
+    assert all(max(shape) < 20 for point in found.tried for shape in point.sizes.values())
