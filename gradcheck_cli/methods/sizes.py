@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gradcheck_cli.spec.check import Check, InputSpec
 
-# Sizes that are looked at, and expressions that are built to see which of them belong together.
+# Of more sizes, equal ones belong together; expressions that are built to see which of fewer ones do.
 _MOST_SLOTS, _MOST_TRIALS = 12, 48
 
 Slot: TypeAlias = tuple[int, int]
@@ -59,12 +59,14 @@ def _slots(check: Check) -> list[Slot]:
         if spec.value is None and spec.file is None
         for dim, size in enumerate(spec.shape)
         if size > 1
-    ][:_MOST_SLOTS]
+    ]
 
 
 def independent(check: Check) -> list[set[Slot]]:
     """The sizes that are drawn, together where the expression takes one only with the other."""
     slots = _slots(check)
+    if len(slots) > _MOST_SLOTS:
+        return tied(check)
     trials = iter(range(_MOST_TRIALS))
     groups: list[set[Slot]] = []
     for slot in slots:

@@ -28,6 +28,8 @@ _RTOL, _ATOL_OF_LARGEST = 1e-9, 1e-13
 # What differences may cost, as the numeric method counts it: a few milliseconds. Beyond it they are taken
 # along random directions, each of which sees every element.
 _AFFORDABLE = 1e6
+# Gradients of more inputs are not held against differences one by one.
+_MANY = 8
 _CONTRACTED = "the tangent, contracted with a cotangent,"
 
 
@@ -121,17 +123,42 @@ def by_numbers(trial: Trial) -> bool | None:
     from gradcheck_cli.methods.numeric_method import run
 
     if form.kind == "tangent":
-        along = _along(trial)
+        along = _along(case, form.directions, trial.arrays)
         total, rounding = trial.contracted
         return _confirmed(
             _CONTRACTED, total, run(along, _AFFORDABLE).estimates[along.wrt[0]], rounding
         )
+    if form.kind == "gradient" and len(form.wrt) > _MANY:
+        return _all_at_once(trial)
     estimates = run(_posed(trial), _AFFORDABLE).estimates
     said = [
         _confirmed(name, value, estimates[name], partial(trial.rounding_of, position))
         for position, (name, value) in enumerate(zip(form.wrt, trial.values, strict=True))
     ]
     return True if any(said) else None
+
+
+def _all_at_once(trial: Trial) -> bool | None:
+    """Hold all formulas of a gradient at once, along a random direction: every element has a part in it."""
+    from gradcheck_cli.methods.numeric_method import run
+
+    case, names = trial.case, trial.form.wrt
+    rng = np.random.default_rng(case.check.seed)
+    directions = {name: fresh(f"d{name}", case.scope) for name in names}
+    drawn = {
+        chosen: rng.standard_normal(case.variables[name].shape)
+        for name, chosen in directions.items()
+    }
+    parts = [drawn[directions[name]] for name in names]
+    total = sum((part * value).sum() for part, value in zip(parts, trial.values, strict=True))
+
+    def rounding() -> Array:
+        pairs = zip(parts, trial.rounding, strict=True)
+        return np.asarray(sum((np.abs(part) * error).sum() for part, error in pairs))
+
+    along = _along(case, directions, {**trial.arrays, **drawn})
+    estimate = run(along, _AFFORDABLE).estimates[along.wrt[0]]
+    return _confirmed("the gradient along a direction", np.asarray(total), estimate, rounding)
 
 
 def by_torch(trial: Trial) -> bool | None:
@@ -229,12 +256,12 @@ def _confirmed(
     return True if told.any() else None
 
 
-def _along(trial: Trial) -> Case:
+def _along(case: Case, directions: Mapping[str, str], arrays: Mapping[str, Array]) -> Case:
     """The expression on the line through the point along the tangents, as a function of one number.
 
     Its derivative at 0 is the tangent of the output contracted with the cotangent, found without any rule.
+    `directions` are the names of the tangents in `arrays`, by input.
     """
-    case, directions = trial.case, trial.form.directions
     name = fresh("step", {*case.scope, *directions.values()})
     step = variable(name, ())
     moved: dict[Expr, Expr] = {}
@@ -249,5 +276,5 @@ def _along(trial: Trial) -> Case:
         check=replace(case.check, wrt=(name,)),
         variables={name: step},
         output=moved[case.output],
-        given={**trial.arrays, name: np.zeros(())},
+        given={**arrays, name: np.zeros(())},
     )

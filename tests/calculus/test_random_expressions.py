@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gradcheck_cli import dtypes
 from gradcheck_cli.calculus.derive import read_back
 from gradcheck_cli.calculus.differentiate import differentiate
+from gradcheck_cli.calculus.facts import assuming
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.errors import GradcheckError, Source
@@ -236,6 +237,13 @@ def examine(program: list[tuple[int, int, int]], seed: int) -> None:
     assert list(simplify(after)) == after
     for number, kind in enumerate(("plain", "positive", "simple", "undefined")):
         agree(before, after, kind, seed + 10 * number)
+    with assuming([node > 0 for node in used if node in WRT]):
+        shorter = list(simplify(before))
+        assert list(simplify(shorter)) == shorter
+    for node, short in zip(before, shorter, strict=True):
+        assert read_back(print_formulas([short], None, list(scope)), scope) is short
+        assert (short.shape, short.dtype) == (node.shape, node.dtype)
+    agree(before, shorter, "positive", seed)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)

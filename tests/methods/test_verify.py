@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.errors import ExitCode, GradcheckError
 from gradcheck_cli.graph import variable
 from gradcheck_cli.lang.printer import Printed, to_text
@@ -15,6 +17,7 @@ from gradcheck_cli.methods.closed_form import Form, Kind, closed_form
 from gradcheck_cli.methods.draws import holding, points, suited
 from gradcheck_cli.methods.hessian import hessians, matrix_of, only, products_of
 from gradcheck_cli.methods.verify import Verification, verify
+from gradcheck_cli.methods.witnesses import Trial, WrongError, by_numbers
 from gradcheck_cli.spec.load import load_file, load_text
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -249,3 +252,17 @@ def test_large_inputs_are_tried_small_whatever_is_assumed() -> None:
     )
     assert found.tried
     assert all(max(shape) < 20 for point in found.tried for shape in point.sizes.values())
+
+
+def test_many_inputs_are_held_against_differences_at_once() -> None:
+    names = "abcdefghij"
+    inputs = ", ".join(f"{name}: {{shape: [2, 3]}}" for name in names)
+    case = case_of(inputs, f"({' * '.join(names)}).tanh().sum()")
+    form = closed_form(case, case.wrt)
+    assert verify(case.check, form).tried[0].numeric
+    plan = Plan(form.nodes)
+    for wrong in range(len(names)):
+        values = [np.array(value) for value in plan(case.arrays)]
+        values[wrong][1, 2] += 1e-3
+        with pytest.raises(WrongError, match="along a direction"):
+            by_numbers(Trial(case, form, case.arrays, values, plan, plan))
