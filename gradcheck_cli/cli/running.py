@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.cli.collector import settle
+from gradcheck_cli.cli.interrupts import interrupts
 from gradcheck_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ class Run:
         from gradcheck_cli.suite.ending import ending
         from gradcheck_cli.suite.run import run_check
 
-        with Bar(len(plan), terminal) as bar:
+        with Bar(len(plan), terminal) as bar, interrupts() as interrupted:
             for check, command in plan:
                 outcome = run_check(check)
+                interrupted()
                 # The first check has imported all that the others need.
                 settle()
                 if command is not None:

@@ -1,0 +1,60 @@
+"""Ctrl-C is heeded wherever it arrives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import weakref
+from threading import Thread
+
+import pytest
+
+from gradcheck_cli.cli.interrupts import interrupts
+
+
+class Thing:
+    """What a weak reference can point to."""
+
+
+def press(_: object = None) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):  # the handler runs between two instructions
+        pass
+
+
+def test_it_is_raised_at_once_where_it_can_be() -> None:
+    with interrupts(), pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_what_a_callback_drops_is_raised_again(capsys: pytest.CaptureFixture[str]) -> None:
+    thing = Thing()
+    reference = weakref.ref(thing, press)
+    with interrupts() as interrupted:
+        del thing
+        assert reference() is None
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_raised_where_nobody_asked() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts() as interrupted:
+        interrupted()
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_have_no_signals() -> None:
+    found: list[bool] = []
+
+    def work() -> None:
+        with interrupts() as interrupted:
+            interrupted()
+            found.append(True)
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [True]
