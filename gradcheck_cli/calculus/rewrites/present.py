@@ -28,6 +28,10 @@ def _is_short_product(node: Expr) -> bool:
 
 def _takes_factor(x: Expr) -> bool:
     """Whether a number stands before a factor; what is expanded would take it inside."""
+    for _ in range(_MOST_FACTORS):
+        if not is_op(x, "mul", "div", "matmul"):
+            break
+        x = x.inputs[0]
     return x.value is None and not is_op(x, "expand")
 
 
