@@ -92,8 +92,8 @@ def unbroadcast(node: Expr) -> Expr | None:
     """Operands that are broadcast anyway: `torch.ones_like(x) * y -> 1.0 * y`, `g.expand(x.shape) * x`."""
     for position, arg in enumerate(node.args):
         smaller = None if arg is None else _smaller(arg)
-        if smaller is None:
-            continue
+        if smaller is None or (smaller.value is not None and is_op(node, "maximum", "minimum")):
+            continue  # these two take no numbers
         trial = replaced(node.args, position, smaller)
         if all(a is None or a.value is not None for a in trial):
             continue
