@@ -121,7 +121,7 @@ def divide_after_choice(node: Expr) -> Expr | None:
                 return None
             divisor = by
         tops.append(top)
-    if divisor is None:
+    if divisor is None or not divisor.value:  # by a size of zero, what isn't chosen would be 0 / 0
         return None
     chosen: Expr = t.where(mask, *(_floating(top) for top in tops))
     return chosen / divisor
