@@ -29,6 +29,8 @@ ROOMS = (
     "verdict",
     "suite",
     "report",
+    "api",
+    "pytest_plugin",
     "cli",
     "__main__",
 )
@@ -36,6 +38,10 @@ ROOMS = (
 ONLY_IN = {
     "torch": ("methods/torch_method.py", "cli/doctor.py"),
     "rich": ("report/",),
+    "jinja2": ("report/",),
+    "pebble": ("suite/",),
+    "distributed": ("suite/",),
+    "watchfiles": ("cli/",),
     "typer": ("cli/", "__main__.py"),
     "yaml": ("spec/",),
     "pydantic": ("spec/",),

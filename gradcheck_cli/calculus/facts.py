@@ -261,11 +261,12 @@ def is_positive(x: Expr, depth: int = 0) -> bool:
         left, right = pair(x)
         if is_positive(left, depth + 1) and is_positive(right, depth + 1):
             return True
-        if is_op(x, "add"):
-            return (is_positive(left, depth + 1) and is_nonnegative(right, depth + 1)) or (
-                is_positive(right, depth + 1) and is_nonnegative(left, depth + 1)
-            )
-        return False
+        return is_op(x, "add") and any(
+            is_positive(one, depth + 1)
+            and is_nonnegative(other, depth + 1)
+            and is_finite(other, depth + 1)
+            for one, other in ((left, right), (right, left))
+        )
     if is_op(x, "pow"):
         return is_positive(x.inputs[0], depth + 1) and number(x.inputs[1]) is not None
     if is_op(x, "exp", "sigmoid", "cosh"):
@@ -370,6 +371,9 @@ def is_finite(x: Expr, depth: int = 0) -> bool:
     if is_op(x, "div"):
         top, bottom = pair(x)
         return is_finite(top, depth + 1) and is_nonzero(bottom, depth + 1)
+    if is_op(x, "pow"):
+        base, exponent = x.inputs[0], number(x.inputs[1])
+        return isinstance(exponent, int) and exponent >= 0 and is_finite(base, depth + 1)
     return False
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CheckOutcome,
         Diagnosis,
         GradientOutcome,
+        Grid,
         MethodOutcome,
     )
 
@@ -59,13 +60,34 @@ def _check(outcome: CheckOutcome) -> dict[str, Any]:
         "file": outcome.file,
         "line": outcome.line,
         "name": outcome.name,
+        "description": outcome.description,
+        "tags": list(outcome.tags),
         "status": outcome.status,
         "expected_failure": outcome.expected_failure,
         "device": outcome.device,
         "dtype": outcome.dtype,
         "seed": outcome.seed,
         "seconds": _number(outcome.seconds),
+        "order": outcome.order,
+        "inputs": [
+            {
+                "name": given.name,
+                "shape": list(given.shape),
+                "dtype": given.dtype,
+                "checked": given.checked,
+            }
+            for given in outcome.inputs
+        ],
+        "let": dict(outcome.let),
         "expression": outcome.expression,
+        "manual": {
+            name: {
+                "formula": outcome.formulas.get(name),
+                "line": where.line,
+                "column": where.column,
+            }
+            for name, where in outcome.manual.items()
+        },
         "value": {method: _number(value) for method, value in outcome.value.items()},
         "gradients": [_gradient(gradient) for gradient in outcome.gradients],
         "diagnoses": [_diagnosis(diagnosis) for diagnosis in outcome.diagnoses],
@@ -90,6 +112,24 @@ def _gradient(gradient: GradientOutcome) -> dict[str, Any]:
         "smallest_visible_relative_error": _number(gradient.smallest_visible_relative_error),
         "rounding_aside": gradient.rounding_aside,
         "methods": [_method(method) for method in gradient.methods],
+        "grid": None if gradient.grid is None else _grid(gradient.grid),
+    }
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    """Six digits: it is looked at."""
+
+    def numbers(values: Sequence[float]) -> list[float | str | None]:
+        return [_number(float(f"{value:.6g}")) for value in values]
+
+    return {
+        "rows": grid.rows,
+        "columns": grid.columns,
+        "row_step": grid.row_step,
+        "column_step": grid.column_step,
+        "reference": numbers(grid.reference),
+        "errors": {method: numbers(values) for method, values in grid.errors.items()},
+        "ratios": {method: numbers(values) for method, values in grid.ratios.items()},
     }
 
 

@@ -19,25 +19,29 @@ from gradcheck_cli.suite.budget import Rounding, allowances_of, coarsest_dtype
 from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.suite.precision import exact, excused, excused_value, lone
 from gradcheck_cli.suite.repeats import second_look, with_spread
+from gradcheck_cli.suite.settings import Settings
 from gradcheck_cli.verdict.blind import blind_spots
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.judge import Verdict, judge
-from gradcheck_cli.verdict.outcome import CheckOutcome, Diagnosis, GradientOutcome, Status
+from gradcheck_cli.verdict.outcome import (
+    CheckOutcome,
+    Diagnosis,
+    GradientOutcome,
+    InputOutcome,
+    Status,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck_cli.errors import Where
     from gradcheck_cli.spec.check import Check
 
 
-def iter_outcomes(checks: Iterable[Check]) -> Iterator[CheckOutcome]:
-    """Run checks one after the other; an outcome comes as soon as it is known."""
-    for check in checks:
-        yield run_check(check)
+_USUAL = Settings()
 
 
-def run_check(check: Check) -> CheckOutcome:
+def run_check(check: Check, settings: Settings = _USUAL) -> CheckOutcome:
     """Run one check. What goes wrong with it is its outcome's `error`; nothing is raised for that."""
     start = perf_counter()
     outcome = CheckOutcome(
@@ -52,6 +56,15 @@ def run_check(check: Check) -> CheckOutcome:
         expression=check.expression.text,
         manual={name: source.where(0, len(source.text)) for name, source in check.manual.items()},
         reproduce=reproduce(check),
+        description=check.description,
+        tags=check.tags,
+        order=check.order,
+        inputs=tuple(
+            InputOutcome(spec.name, spec.shape, spec.dtype or check.dtype, spec.name in check.wrt)
+            for spec in check.inputs
+        ),
+        let={name: source.text for name, source in check.let},
+        formulas={name: source.text for name, source in check.manual.items()},
     )
     loading = 0.0
 

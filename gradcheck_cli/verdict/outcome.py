@@ -43,6 +43,35 @@ class MethodOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """A gradient and its errors as a picture: `rows` x `columns` cells, flat, row by row.
+
+    The array is laid out with its last dimension along the columns; what has more elements than a picture
+    has cells is cut into blocks of `row_step` x `column_step` elements, and a cell holds that element of its
+    block which is largest in size. `reference` are values of the reference, `errors` by method what that
+    method's element differs by, with sign, and `ratios` error over allowance, of the methods that disagree.
+    """
+
+    rows: int
+    columns: int
+    row_step: int
+    column_step: int
+    reference: tuple[float, ...]
+    errors: Mapping[str, tuple[float, ...]]
+    ratios: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class InputOutcome:
+    """What an input was: its name, shape and dtype, and whether its gradient is checked."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class GradientOutcome:
     """All methods' gradients of one input.
 
@@ -58,6 +87,7 @@ class GradientOutcome:
     formula's own, where there is one). `smallest_visible_relative_error` is the same over the gradient's
     largest element. Both are None where no independent witness agrees. `rounding_aside` says that an error
     which rounding explains would not show, however large: of large inputs that isn't measured in advance.
+    `grid` is the picture, where one was asked for or something disagrees.
     """
 
     input: str
@@ -73,6 +103,7 @@ class GradientOutcome:
     smallest_visible_relative_error: float | None = None
     rounding_aside: bool = False
     assuming: tuple[str, ...] = ()
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +131,9 @@ class CheckOutcome:
     """One check's end. `value` is the expression's forward value by method (its sum, where no scalar).
 
     `reproduce` is the command line that runs this check alone. `manual` maps inputs to where their
-    manual formula stands. `error` is the first problem of a check that could not run, `also` are the
-    others. `expected_failure` marks a check with `expect: fail`: its gradients disagree, and
-    `passed` then means that they did as expected.
+    manual formula stands, `formulas` to its text; `let` are names and their texts. `error` is the first
+    problem of a check that could not run, `also` are the others. `expected_failure` marks a check with
+    `expect: fail`: its gradients disagree, and `passed` then means that they did as expected.
     """
 
     id: str
@@ -123,3 +154,9 @@ class CheckOutcome:
     also: tuple[Problem, ...] = ()
     expected_failure: bool = False
     reproduce: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    order: int = 1
+    inputs: tuple[InputOutcome, ...] = ()
+    let: Mapping[str, str] = field(default_factory=dict)
+    formulas: Mapping[str, str] = field(default_factory=dict)

@@ -25,10 +25,13 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "e": (0,),
 }
 POSITIVE = (
-    *("x", "2 * x", "x + y ** 2", "x.sum()", "x.mean(0)", "sqrt(x)", "x ** -3", "x.T", "x / x"),
+    *("x", "2 * x", "x + abs(x)", "x.sum()", "x.mean(0)", "sqrt(x)", "x ** -3", "x.T", "x / x"),
     *("x[0]", "abs(x)", "x.rsqrt()"),
 )
-NOT_POSITIVE = ("y", "-x", "x - 1", "x + y", "x * y", "e.sum()", "y ** 2", "exp(y)", "x[:0].sum()")
+NOT_POSITIVE = (
+    *("y", "-x", "x - 1", "x + y", "x * y", "e.sum()", "y ** 2", "exp(y)", "x[:0].sum()"),
+    "x + y ** 2",  # not where y is NaN
+)
 DECIDED = (
     ("x > 0", "x > 0", True),
     ("x > 0", "x <= 0", False),
@@ -75,6 +78,12 @@ def test_not_known_to_be_positive(text: str, scope: Callable[..., Any]) -> None:
     read = scope(**SHAPES)
     with assuming([read("x > 0")]):
         assert not is_positive(read(text))
+
+
+def test_a_positive_sum_of_what_is_finite(scope: Callable[..., Any]) -> None:
+    read = scope(**SHAPES)
+    with assuming([read("x > 0"), read("isfinite(y)")]):
+        assert is_positive(read("x + y ** 2"))
 
 
 @pytest.mark.parametrize(("fact", "mask", "answer"), DECIDED)
