@@ -29,21 +29,16 @@ from gradcheck_cli.calculus.rewrites import (
     reductions,
     sizes,
 )
+from gradcheck_cli.calculus.rewrites.tables import joined
 from gradcheck_cli.graph import CONST, Expr, const, rebuild, symbolic_sizes
 from gradcheck_cli.schema import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    Rewrite = Callable[[Expr], Expr | None]
-    Rewrites = Mapping[str, Sequence[Rewrite]]
+    from gradcheck_cli.calculus.rewrites.tables import Rewrite, Rewrites
+
     Watch = Callable[[Rewrite, Expr, Expr], None]
-
-
-def joined(*tables: Rewrites) -> dict[str, tuple[Rewrite, ...]]:
-    """Several tables as one, the rewrites of the first tried first."""
-    names = dict.fromkeys(name for table in tables for name in table)
-    return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
 
 
 # First the canonical form, in which equal terms meet.
@@ -63,7 +58,6 @@ CANONICAL = joined(
 # Then what pays off in some places only, taken where the form becomes cheaper by it.
 SHORTER = joined(
     definitions.SHORTER,
-    masks.SHORTER,
     pieces.SHORTER,
     products.SHORTER,
     named.SHORTER,

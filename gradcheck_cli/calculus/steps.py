@@ -13,16 +13,17 @@ from gradcheck_cli.calculus.derive import derive_nodes, simplify_assuming, with_
 from gradcheck_cli.calculus.differentiate import tracked
 from gradcheck_cli.calculus.facts import assuming
 from gradcheck_cli.calculus.rewrites import algebra, layout, present, sizes
-from gradcheck_cli.calculus.rewriting import Form, forms
+from gradcheck_cli.calculus.rewrites.tables import joined
 from gradcheck_cli.calculus.rule_names import rule_name
-from gradcheck_cli.calculus.simplify import joined, sweep
+from gradcheck_cli.calculus.simplify import sweep
+from gradcheck_cli.calculus.stages import Form, forms
 from gradcheck_cli.calculus.trace import Forward, summed
 from gradcheck_cli.graph import INPUT, Expr, rebuild, symbolic_sizes, t, topological, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gradcheck_cli.calculus.simplify import Rewrite
+    from gradcheck_cli.calculus.rewrites.tables import Rewrite
 
 # What only moves numbers stands inside the step that uses it.
 _QUIET = frozenset(

@@ -86,10 +86,38 @@ def pose(case: Case, wrt: Sequence[str], kind: Kind) -> Posed:
     return Posed(total, found, scope, directions)
 
 
+@dataclass(frozen=True)
+class Derived:
+    """A closed form before it is printed: `nodes` as of a `Form`; `taken` are the names it can't define."""
+
+    nodes: tuple[Expr, ...]
+    directions: Mapping[str, str]
+    taken: frozenset[str]
+    assumptions: tuple[Assumption, ...]
+    assuming: frozenset[str]
+
+
 def closed_form(
     case: Case, wrt: Sequence[str], kind: Kind = "gradient", facts: Sequence[Assumption] = ()
 ) -> Form:
     """The closed form of `kind` for the inputs `wrt`, with what is true of them put to use."""
+    found = derive(case, wrt, kind, facts)
+    printed = print_formulas(found.nodes, None, found.taken)
+    return Form(
+        kind,
+        tuple(wrt),
+        found.nodes,
+        printed,
+        found.directions,
+        found.assumptions,
+        found.assuming,
+    )
+
+
+def derive(
+    case: Case, wrt: Sequence[str], kind: Kind = "gradient", facts: Sequence[Assumption] = ()
+) -> Derived:
+    """The formulas of `closed_form` as graphs."""
     posed = pose(case, wrt, kind)
     names = case.named
     # Of what is a number by contraction the upstream gradient is 1; `grad` in it keeps its own shape.
@@ -115,10 +143,9 @@ def closed_form(
     if rested[0]:
         plain = derived(())
         used = _needed(plain, found, derived, tuple(facts))
-    printed = print_formulas(found, None, frozenset(posed.scope))
     labels = wrt if kind != "tangent" else wrt[:1]
     changed = {n for n, a, b in zip(labels, plain, found, strict=True) if a is not b}
-    return Form(kind, tuple(wrt), found, printed, posed.directions, used, frozenset(changed))
+    return Derived(found, posed.directions, frozenset(posed.scope), used, frozenset(changed))
 
 
 def _needed(

@@ -14,7 +14,7 @@ from gradcheck_cli.lang.printer import print_formulas
 from gradcheck_cli.limits import memory_limit
 from gradcheck_cli.methods.assumptions import facts_of, nodes
 from gradcheck_cli.methods.case import UPSTREAM
-from gradcheck_cli.methods.closed_form import closed_form
+from gradcheck_cli.methods.closed_form import derive
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(case: Case) -> Gradients:
     """Derive, print, parse, build and evaluate."""
     start = perf_counter()
-    form = closed_form(case, case.wrt, facts=_facts(case))
+    form = derive(case, case.wrt, facts=_facts(case))
     taken = frozenset(case.scope)
     printed = [print_formulas([node], None, taken) for node in form.nodes]
     scope = {**case.scope, UPSTREAM: case.upstream}

@@ -18,7 +18,7 @@ from gradcheck_cli.report.numbers import count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck_cli.calculus.rewriting import Form
+    from gradcheck_cli.calculus.stages import Form
     from gradcheck_cli.calculus.steps import Adjoint, Definition, Derivation
 
 DerivationStyle = Literal["text", "unicode", "latex", "markdown", "mathml"]

@@ -1,4 +1,4 @@
-"""Rewrites of arithmetic: numbers, signs, like terms, divisions by sizes, masks."""
+"""Rewrites of arithmetic: numbers, signs, like terms, divisions by sizes, first powers."""
 
 from __future__ import annotations
 

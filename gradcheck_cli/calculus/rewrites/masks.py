@@ -348,5 +348,3 @@ REWRITES: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {
 }
 # Last of all.
 PRESENT: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {"neg": (negative_choice,)}
-# Taken only where the form becomes cheaper, see `cost`.
-SHORTER: dict[str, tuple[Callable[[Expr], Expr | None], ...]] = {}

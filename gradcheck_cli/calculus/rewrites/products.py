@@ -8,13 +8,14 @@ from gradcheck_cli.calculus.facts import is_finite
 from gradcheck_cli.calculus.rewrites import collecting, contractions, decompositions, transposes
 from gradcheck_cli.calculus.rewrites.patterns import as_number, filling, is_op, pair, replaced
 from gradcheck_cli.calculus.rewrites.symmetry import is_antisymmetric, is_symmetric, is_unit
+from gradcheck_cli.calculus.rewrites.tables import joined
 from gradcheck_cli.calculus.rewrites.terms import Product, product_of, written
 from gradcheck_cli.graph import Expr, infix, make, t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Rewrites = dict[str, tuple[Callable[[Expr], Expr | None], ...]]
+    from gradcheck_cli.calculus.rewrites.tables import Rewrites
 
 # How deep in a product a unit matrix is looked for.
 _DEEPEST = 6
@@ -95,9 +96,8 @@ def _without_unit(x: Expr, depth: int) -> Expr | None:
 # Which arguments each of these is linear in.
 _LINEAR = {
     **dict.fromkeys(("matmul", "outer"), (0, 1)),
-    **dict.fromkeys(
-        ("T", "mT", "trace", "diagonal", "diag_embed", "tril", "triu", "squeeze"), (0,)
-    ),
+    # Not tril and triu: a zero that they make isn't one any more when s is infinite or a divisor zero.
+    **dict.fromkeys(("T", "mT", "trace", "diagonal", "diag_embed", "squeeze"), (0,)),
     **dict.fromkeys(("solve", "solve_triangular"), (1,)),
 }
 
@@ -327,12 +327,7 @@ def sum_of_symmetric(node: Expr) -> Expr | None:
     return -x.sum(1) if is_antisymmetric(x) else None
 
 
-def _joined(*tables: Rewrites) -> Rewrites:
-    names = dict.fromkeys(name for table in tables for name in table)
-    return {name: tuple(r for table in tables for r in table.get(name, ())) for name in names}
-
-
-REWRITES: Rewrites = _joined(
+REWRITES: Rewrites = joined(
     transposes.REWRITES,
     decompositions.REWRITES,
     dict.fromkeys(_LINEAR, (scalar_out,)),
@@ -348,7 +343,7 @@ REWRITES: Rewrites = _joined(
         "einsum": (contractions.einsum_of_matrices,),
     },
 )
-SHORTER: Rewrites = _joined(
+SHORTER: Rewrites = joined(
     transposes.SHORTER,
     collecting.SHORTER,
     {

@@ -13,7 +13,7 @@ from gradcheck_cli.lang.printer import to_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradcheck_cli.calculus.simplify import Rewrite
+    from gradcheck_cli.calculus.rewrites.tables import Rewrite
     from gradcheck_cli.graph import Expr
 
     Rewriting = tuple[Rewrite, Expr, Expr]
