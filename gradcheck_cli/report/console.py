@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from gradcheck_cli.errors import cells, printable
+from gradcheck_cli.report.durations import show_slowest
 from gradcheck_cli.report.numbers import ratio, seconds
 from gradcheck_cli.report.story import tell
 from gradcheck_cli.verdict.outcome import BLIND
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.verdict.outcome import CheckOutcome, GradientOutcome, Status
 
@@ -24,6 +27,8 @@ _TITLES: dict[Status, tuple[str, str]] = {
     "skipped": ("SKIPPED", "dim"),
 }
 _DEFAULTS = ("float64", "cpu")
+# So many of what is not right are listed at the end.
+_MOST_LISTED = 20
 # A name has at least so many columns, however much stands to the right of it.
 _LEAST_NAME = 24
 
@@ -59,11 +64,28 @@ class ConsoleReport:
             return
         if not self._after_story:
             self._terminal.blank()
-        tell(self._terminal, outcome, self._title(outcome), full=self._full, whole=self._whole)
+        tell(
+            self._terminal,
+            outcome,
+            self._title(outcome),
+            full=self._full,
+            whole=self._whole,
+            pictures=self._verbosity >= 0,
+        )
         self._after_story = True
 
-    def finish(self, outcomes: list[CheckOutcome], elapsed: float, *, notes: list[str]) -> None:
-        """Write the summary: how many of each kind, and the time."""
+    def finish(
+        self,
+        outcomes: Sequence[CheckOutcome],
+        elapsed: float,
+        *,
+        notes: Sequence[str],
+        slowest: int = 0,
+    ) -> None:
+        """Write the summary: what is not right, the `slowest` checks if asked for, how many of each kind.
+
+        `outcomes` are in the order that they are to be listed in, whichever they came in.
+        """
         terminal = self._terminal
         numbers = Counter(outcome.status for outcome in outcomes)
         words = {"error": "error" if numbers["error"] == 1 else "errors"}
@@ -74,6 +96,9 @@ class ConsoleReport:
         ]
         if not self._after_story:
             terminal.blank()
+        self._list([o for o in outcomes if o.status in ("failed", "inconclusive", "error")])
+        if slowest:
+            show_slowest(terminal, outcomes, slowest)
         line = Text()
         for number, part in enumerate(parts):
             line.append(", " if number else "")
@@ -84,6 +109,25 @@ class ConsoleReport:
             notes = [*notes, "worst: the largest error/allowance; up to 1 agrees"]
         for note in notes:
             terminal.paragraph(Text(note, "dim"))
+
+    def _list(self, wrong: Sequence[CheckOutcome]) -> None:
+        """A line for each check that is not right: between long stories, in a log, they are lost."""
+        terminal = self._terminal
+        if len(wrong) < 2:
+            return
+        terminal.line(("not right", "bold"))
+        for outcome in wrong[:_MOST_LISTED]:
+            facts = [*filter(None, (_code(outcome), _place(outcome)))]
+            while len(facts) > 1 and terminal.width - cells("   ".join(facts)) - 7 < _LEAST_NAME:
+                del facts[-1]
+            right = "   ".join(facts)
+            room = max(_LEAST_NAME, terminal.width - cells(right) - 7)
+            name = terminal.cut(_name(outcome), room)
+            gap = " " * (room - cells(name) + 3)
+            terminal.line(self._mark(outcome), " ", name, gap, (right, "dim"), indent=2)
+        if len(wrong) > _MOST_LISTED:
+            terminal.line(f"and {len(wrong) - _MOST_LISTED:,} more", indent=2)
+        terminal.blank()
 
     def _warn(self, outcome: CheckOutcome) -> None:
         """What the inputs of a check that passes hide, a line or two each."""
@@ -115,11 +159,15 @@ class ConsoleReport:
         return title
 
     def _row(self, outcome: CheckOutcome) -> list[str | Text | tuple[str, str]]:
-        cut = self._terminal.cut
-        right = "   ".join(_facts(outcome))
+        cut, width = self._terminal.cut, self._terminal.width - 5
+        facts = _facts(outcome)
+        # The time stays longest; the number that decided is not missed in what passes.
+        while len(facts) > 1 and width - cells("   ".join(facts)) < _LEAST_NAME:
+            del facts[-2]
+        right = "   ".join(facts)
         if outcome.status == "skipped" and outcome.error is not None:
-            right = f"skipped: {printable(outcome.error.message)}"
-        room = max(_LEAST_NAME, self._terminal.width - cells(right) - 5)
+            right = cut(f"skipped: {printable(outcome.error.message)}", width - _LEAST_NAME)
+        room = max(_LEAST_NAME, width - cells(right))
         name = cut(_name(outcome), room)
         gap = " " * (room - cells(name) + 3)
         return [self._mark(outcome), " ", name, gap, (right, "dim")]
@@ -129,6 +177,20 @@ def _name(outcome: CheckOutcome) -> str:
     """The name, with what tells an expanded check from its siblings."""
     known = f"{outcome.file}::" if outcome.file else ""
     return printable(outcome.id.removeprefix(known) or outcome.name)
+
+
+def _code(outcome: CheckOutcome) -> str:
+    """What kind of mistake it is, if that is known; else what limits the evidence, or the error."""
+    if outcome.error is not None:
+        return outcome.error.code
+    codes = [diagnosis.code for diagnosis in outcome.diagnoses]
+    return next((code for code in codes if code.startswith("GC1")), *codes[:1] or [""])
+
+
+def _place(outcome: CheckOutcome) -> str:
+    if outcome.file is None or outcome.file == outcome.name:
+        return ""
+    return printable(f"{outcome.file}:{outcome.line}" if outcome.line else outcome.file)
 
 
 def _facts(outcome: CheckOutcome) -> list[str]:

@@ -1,4 +1,4 @@
-"""The JSON report, format 1.0, and the writing of report files: whole or not at all."""
+"""The JSON report, format 1.0: the document from which every other format is made."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import json
 import math
 import os
 import platform
-import stat
+import shlex
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradcheck_cli
-from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where, printable
+from gradcheck_cli.cores import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from gradcheck_cli.errors import Problem, Where
     from gradcheck_cli.verdict.outcome import (
         CheckOutcome,
         Diagnosis,
@@ -29,33 +31,105 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.0"
 
 
-def report(outcomes: Sequence[CheckOutcome], seconds: float, exit_code: int) -> dict[str, Any]:
+def report(
+    outcomes: Sequence[CheckOutcome],
+    seconds: float,
+    exit_code: int,
+    *,
+    interrupted: bool = False,
+    not_run: int = 0,
+    strict: bool = False,
+) -> dict[str, Any]:
     """The report as plain data that `json` can write: no NaN, no infinity, no tuple."""
-    numbers = Counter(outcome.status for outcome in outcomes)
     return {
         "format_version": FORMAT_VERSION,
-        "tool": {
-            "version": gradcheck_cli.__version__,
-            "python": platform.python_version(),
-            "numpy": _version("numpy"),
-            "torch": _version("torch"),
-        },
-        "summary": {
-            "total": len(outcomes),
-            "passed": numbers["passed"],
-            "failed": numbers["failed"],
-            "inconclusive": numbers["inconclusive"],
-            "errors": numbers["error"],
-            "skipped": numbers["skipped"],
-            "seconds": _number(seconds),
-            "exit_code": int(exit_code),
-        },
-        "checks": [_check(outcome) for outcome in outcomes],
+        "tool": tool(),
+        "environment": environment(),
+        "summary": summary(
+            Counter(outcome.status for outcome in outcomes),
+            seconds,
+            exit_code,
+            interrupted=interrupted,
+            not_run=not_run,
+            strict=strict,
+        ),
+        "checks": [check_data(outcome) for outcome in outcomes],
     }
 
 
-def _check(outcome: CheckOutcome) -> dict[str, Any]:
+def tool() -> dict[str, Any]:
+    """The versions that the results depend on."""
     return {
+        "version": gradcheck_cli.__version__,
+        "python": platform.python_version(),
+        "numpy": _version("numpy"),
+        "torch": _version("torch"),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Where the run took place. No name of a person or a machine is in it: reports are published."""
+    program = os.path.basename(sys.argv[0] or "")  # noqa: PTH119 -- argv[0] may be no path at all
+    command = ["gradcheck" if program in ("", "__main__.py") else program, *sys.argv[1:]]
+    return {
+        "command": shlex.join(command),
+        "folder": folder(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": cores(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def root() -> Path | None:
+    """The folder that paths in a CI system's reports are relative to: the repository's."""
+    for name in ("GITHUB_WORKSPACE", "CI_PROJECT_DIR"):
+        if os.environ.get(name):
+            return Path(os.environ[name]).resolve()
+    here = Path.cwd()
+    return next((path for path in (here, *here.parents) if (path / ".git").exists()), None)
+
+
+def folder() -> str | None:
+    """The working folder within the repository, None outside of one."""
+    top = root()
+    here = Path.cwd().resolve()
+    return here.relative_to(top).as_posix() if top and here.is_relative_to(top) else None
+
+
+def summary(
+    numbers: Mapping[str, int],
+    seconds: float,
+    exit_code: int,
+    *,
+    interrupted: bool,
+    not_run: int,
+    strict: bool,
+) -> dict[str, Any]:
+    """How many checks have each status. `not_run` were selected and not begun, or not finished.
+
+    `strict` says that an inconclusive check counts as failed.
+    """
+    kinds = ("passed", "failed", "inconclusive", "error", "skipped")
+    return {
+        "total": sum(numbers.get(kind, 0) for kind in kinds),
+        "passed": numbers.get("passed", 0),
+        "failed": numbers.get("failed", 0),
+        "inconclusive": numbers.get("inconclusive", 0),
+        "errors": numbers.get("error", 0),
+        "skipped": numbers.get("skipped", 0),
+        "seconds": _number(seconds),
+        "exit_code": int(exit_code),
+        "interrupted": interrupted,
+        "not_run": int(not_run),
+        "strict": strict,
+    }
+
+
+def check_data(outcome: CheckOutcome) -> dict[str, Any]:
+    """One check as it stands in the report."""
+    return {
+        "index": int(outcome.index),
         "id": outcome.id,
         "file": outcome.file,
         "line": outcome.line,
@@ -80,11 +154,11 @@ def _check(outcome: CheckOutcome) -> dict[str, Any]:
         ],
         "let": dict(outcome.let),
         "expression": outcome.expression,
+        "implementation": outcome.implementation or None,
         "manual": {
             name: {
                 "formula": outcome.formulas.get(name),
-                "line": where.line,
-                "column": where.column,
+                **_place(where),
             }
             for name, where in outcome.manual.items()
         },
@@ -165,8 +239,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
             {"code": other.code, "message": other.message, "fix": other.fix}
             for other in diagnosis.also
         ],
-        "line": None if where is None else where.line,
-        "column": None if where is None else where.column,
+        **_place(where),
     }
 
 
@@ -176,9 +249,22 @@ def problem_data(problem: Problem) -> dict[str, Any]:
     return {
         "code": problem.code,
         "message": problem.message,
-        "line": None if where is None else where.line,
-        "column": None if where is None else where.column,
+        "file": None if where is None else where.file,
+        **_place(where),
         "hint": problem.hint,
+        "exit_code": int(problem.exit_code),
+    }
+
+
+def _place(where: Where | None) -> dict[str, Any]:
+    """A place and the line of text that it is in; lines and columns count from 1, and the end is excluded."""
+    if where is None:
+        return {"line": None, "column": None, "end_column": None, "source": None}
+    return {
+        "line": where.line,
+        "column": where.column,
+        "end_column": None if where.column is None else where.column + where.width,
+        "source": where.source,
     }
 
 
@@ -199,72 +285,29 @@ def _version(package: str) -> str | None:
         return None
 
 
-class ReportFile:
-    """Where a report goes: a path, or `-` for stdout.
-
-    It is made before the checks run, so that a path that can't be written is known before the work.
-
-    Raises GradcheckError (GC305).
-    """
-
-    def __init__(self, target: str) -> None:
-        self.is_stdout = target == "-"
-        self._target = target
-        # Through a link, the file that it leads to is replaced, not the link.
-        self._path = Path(os.path.realpath(target))
-        # The target's name may be as long as a name can be, so it is not repeated here.
-        self._temporary = self._path.with_name(f".gradcheck-{os.urandom(8).hex()}.tmp")
-        self._in_place = False
-        if self.is_stdout:
-            return
-        try:
-            mode = self._path.stat().st_mode
-        except FileNotFoundError:
-            mode = None
-        except (OSError, ValueError) as error:
-            raise self._refused(error) from error
-        # A device or a pipe is written to; only a file of its own can be replaced by another.
-        self._in_place = mode is not None and not stat.S_ISREG(mode)
-        if mode is not None and (stat.S_ISDIR(mode) or not os.access(self._path, os.W_OK)):
-            raise self._refused("it is a folder" if stat.S_ISDIR(mode) else "permission denied")
-        if not self._in_place:
-            try:
-                os.close(self._open_temporary())
-                self._temporary.unlink()
-            except (OSError, ValueError) as error:
-                raise self._refused(error) from error
-
-    def _open_temporary(self) -> int:
-        return os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-
-    def write(self, text: str) -> None:
-        """Put `text` there. Raises GradcheckError (GC305); then an earlier report is still whole."""
-        if self.is_stdout:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            return
-        try:
-            if self._in_place:
-                self._path.write_text(text, encoding="utf-8")
-                return
-            try:
-                with os.fdopen(self._open_temporary(), "w", encoding="utf-8") as stream:
-                    stream.write(text)
-                self._temporary.replace(self._path)
-            except BaseException:
-                self._temporary.unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: Exception | str) -> GradcheckError:
-        reason = error if isinstance(error, str) else getattr(error, "strerror", None) or str(error)
-        message = f"the report can't be written to {printable(self._target)}: {reason}"
-        hint = "give a path in a folder that exists and may be written to, or - for stdout"
-        where = Where(self._target)
-        return GradcheckError(Problem("GC305", message, where, hint, ExitCode.CANNOT_RUN))
-
-
 def to_text(document: dict[str, Any]) -> str:
-    """The report as text; characters outside ASCII are escaped, so that any reader can decode it."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    """The report as text; characters outside ASCII are escaped, so that any reader can decode it.
+
+    Mappings are indented, and a list of numbers or names is one line: a picture has thousands of numbers.
+    """
+    return "".join(_written(document, "\n")) + "\n"
+
+
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
+
+def _written(value: Any, line: str) -> Iterator[str]:
+    """The pieces of a value's text; `line` begins a new one at this depth."""
+    inner = f"{line}  "
+    if isinstance(value, dict) and value:
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{inner}{_encoded(key)}: "
+            yield from _written(item, inner)
+        yield f"{line}}}"
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        for number, item in enumerate(value):
+            yield f"{',' if number else '['}{inner}"
+            yield from _written(item, inner)
+        yield f"{line}]"
+    else:
+        yield _encoded(value)

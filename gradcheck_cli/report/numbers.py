@@ -63,8 +63,8 @@ def pair(value: float | None, expected: float | None, *, exact: bool = True) -> 
 def seconds(number: float) -> str:
     """A duration.
 
-    >>> seconds(0.0123), seconds(0.0001), seconds(2.345), seconds(125.0)
-    ('12 ms', '0.1 ms', '2.3 s', '2 min 5 s')
+    >>> seconds(0.0123), seconds(0.0001), seconds(2.345), seconds(125.0), seconds(120.0)
+    ('12 ms', '0.1 ms', '2.3 s', '2 min 5 s', '2 min')
     """
     if number < 0.00995:
         return f"{number * 1000:.1f} ms"
@@ -73,7 +73,7 @@ def seconds(number: float) -> str:
     if number < 60:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
-    return f"{minutes} min {rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def count(number: int, noun: str) -> str:

@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gradcheck_cli.errors import cells, excerpt, printable
+from gradcheck_cli.report.heatmap import show_errors
 from gradcheck_cli.report.numbers import listing, pair, ratio, short
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck_cli.errors import Where
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.verdict.outcome import (
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 
 _INDENT = 2
 _SHARED_RULES = frozenset({"engine", "derived"})
+_ONE_WITNESS = "engine and derived share rules: together they are one witness."
+# The columns of numbers, the first that fit. Where the worst element has none, it has a sentence.
+_LAYOUTS = (
+    ("error/allowance", "max abs", "max rel", "mismatched", "worst at", "value", "expected"),
+    ("error/allowance", "max abs", "max rel", "mismatched"),
+    ("error/allowance", "mismatched"),
+    ("error/allowance",),
+)
 _STYLES = {
     "agrees": "green",
     "disagrees": "bold red",
@@ -31,28 +42,42 @@ _STYLES = {
 
 
 def tell(
-    terminal: Terminal, outcome: CheckOutcome, title: Text, *, full: bool, whole: bool = False
+    terminal: Terminal,
+    outcome: CheckOutcome,
+    title: Text,
+    *,
+    full: bool,
+    whole: bool = False,
+    pictures: bool = True,
 ) -> None:
     """Everything that is known of a check, under its title.
 
     Unless `full`, inputs on which all methods agree have one line in a check that has others. Unless `whole`,
-    derived formulas lose their middle where they don't fit the width.
+    derived formulas lose their middle where they don't fit the width. With `pictures`, where a gradient is
+    wrong is drawn.
     """
-    terminal.line(title)
-    terminal.line((_place(outcome), "dim"), indent=_INDENT)
+    terminal.paragraph(title, hanging=_INDENT)
+    for line in _place(outcome, terminal.width - _INDENT):
+        terminal.line((line, "dim"), indent=_INDENT)
     if outcome.expression and (outcome.error is None or outcome.error.where is None):
         terminal.blank()
         terminal.verbatim(outcome.expression, "bold", indent=2 * _INDENT)
+    if outcome.implementation and (outcome.error is None or outcome.error.where is None):
+        terminal.blank()
+        terminal.line(
+            "implementation ", (printable(outcome.implementation), "bold"), indent=2 * _INDENT
+        )
     for problem in (outcome.error, *outcome.also):
         if problem is not None:
             terminal.blank()
             terminal.problem(problem, indent=_INDENT)
+    told: set[str] = set()
     right = [] if full else [g for g in outcome.gradients if _unanimous(g)]
     if len(right) == len(outcome.gradients):
         right = []
     for gradient in outcome.gradients:
         if gradient not in right:
-            _gradient(terminal, outcome, gradient, whole=whole)
+            _gradient(terminal, outcome, gradient, told, whole=whole, pictures=pictures)
     if right:
         terminal.blank()
         mark = (f"{terminal.glyphs.passed} ", "green")
@@ -70,39 +95,57 @@ def tell(
     terminal.blank()
 
 
-def _place(outcome: CheckOutcome) -> str:
+def _place(outcome: CheckOutcome, columns: int) -> list[str]:
+    """Where it stands and what it was run with: on one line, if there is room."""
     where = printable(outcome.file or "<expression>")
     if outcome.line is not None:
         where += f":{outcome.line}"
-    return f"{where}   {outcome.dtype} on {outcome.device}, seed {outcome.seed}"
+    how = f"{outcome.dtype} on {outcome.device}, seed {outcome.seed}"
+    line = f"{where}   {how}"
+    return [line] if cells(line) <= columns else [where, how]
 
 
 def _gradient(
-    terminal: Terminal, outcome: CheckOutcome, gradient: GradientOutcome, *, whole: bool
+    terminal: Terminal,
+    outcome: CheckOutcome,
+    gradient: GradientOutcome,
+    told: set[str],
+    *,
+    whole: bool,
+    pictures: bool,
 ) -> None:
+    """One input's gradient; `told` are the sentences that hold for the whole check and are said once."""
     terminal.blank()
     shape = "a number" if gradient.shape == () else "x".join(map(str, gradient.shape))
     second = ", second derivative" if gradient.order != 1 else ""
-    name = Text.assemble((printable(gradient.input), "bold"), (f"   {shape}{second}", "dim"))
-    terminal.line(name, indent=_INDENT)
-    table = _table(terminal, gradient, wide=True)
-    unbounded = terminal.console.options.update(max_width=10_000)
-    wide = terminal.console.measure(table, options=unbounded).maximum <= terminal.width
-    terminal.console.print(table if wide else _table(terminal, gradient, wide=False))
+    what = f"   {shape}{second}"
+    name = terminal.cut(printable(gradient.input), terminal.width - _INDENT - len(what))
+    terminal.line((name, "bold"), (what, "dim"), indent=_INDENT)
+    for columns in _LAYOUTS:
+        table = _table(terminal, gradient, columns)
+        unbounded = terminal.console.options.update(max_width=10_000)
+        if terminal.console.measure(table, options=unbounded).maximum <= terminal.width:
+            break
+    terminal.console.print(table)
     for method in gradient.methods:
-        _remark(terminal, method, wide=wide)
-    for sentence in _votes(gradient, passed=outcome.status == "passed"):
-        terminal.paragraph(sentence, indent=2 * _INDENT, hanging=2)
+        _remark(terminal, method, wide="worst at" in columns)
+    for sentence in votes(gradient, passed=outcome.status == "passed"):
+        if sentence not in told:
+            terminal.paragraph(sentence, indent=2 * _INDENT, hanging=2)
+        if sentence == _ONE_WITNESS:
+            told.add(sentence)
     if gradient.equal:
-        pairs = ", ".join(" = ".join(names) for names in _classes(gradient.equal))
+        pairs = ", ".join(" = ".join(names) for names in equal_classes(gradient.equal))
         terminal.paragraph(f"bitwise equal: {pairs}", indent=2 * _INDENT, hanging=2)
     if gradient.smallest_visible_error is not None and len(gradient.groups) == 1:
-        terminal.paragraph(_visible(gradient), indent=2 * _INDENT, hanging=2)
+        terminal.paragraph(visible(gradient), indent=2 * _INDENT, hanging=2)
+    if pictures:
+        show_errors(terminal, gradient, 2 * _INDENT)
     if gradient.derived:
         _derived(terminal, gradient, whole=whole)
 
 
-def _visible(gradient: GradientOutcome) -> str:
+def visible(gradient: GradientOutcome) -> str:
     """What the agreement is worth: the error that would have broken it."""
     error = short(gradient.smallest_visible_error)
     relative = gradient.smallest_visible_relative_error
@@ -118,15 +161,12 @@ def _unanimous(gradient: GradientOutcome) -> bool:
     return all(method.status in ("agrees", "unavailable") for method in gradient.methods)
 
 
-def _table(terminal: Terminal, gradient: GradientOutcome, *, wide: bool) -> Table:
-    """The methods; only with `wide` has the worst element columns of its own, else it is a sentence."""
+def _table(terminal: Terminal, gradient: GradientOutcome, columns: Sequence[str]) -> Table:
+    """The methods, each with the numbers in `columns`."""
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     table.add_column(" " * 2 * _INDENT + "method", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    numbers = ["error/allowance", "max abs", "max rel", "mismatched"]
-    if wide:
-        numbers += ["worst at", "value", "expected"]
-    for header in numbers:
+    for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
     marks = {
         "agrees": terminal.glyphs.passed,
@@ -140,23 +180,26 @@ def _table(terminal: Terminal, gradient: GradientOutcome, *, wide: bool) -> Tabl
         verdict.append(f" {'reference' if is_reference else method.status}")
         row = [Text(" " * 2 * _INDENT + method.method), verdict]
         style = "bold red" if method.status == "disagrees" else ""
-        row += [Text(text, style) for text in _numbers(method, wide=wide)]
+        numbers = _numbers(method)
+        row += [Text(numbers[column], style) for column in columns]
         table.add_row(*row)
     return table
 
 
-def _numbers(method: MethodOutcome, *, wide: bool) -> list[str]:
+def _numbers(method: MethodOutcome) -> dict[str, str]:
+    """What the table can show of a method, by column."""
+    value, expected = pair(method.value, method.expected, exact=method.status != "agrees")
     mismatched = f"{method.mismatched}/{method.elements}" if method.elements else "-"
-    row = [
+    row = (
         ratio(method.error_over_allowance),
         short(method.max_abs_error),
         short(method.max_rel_error),
         mismatched,
-    ]
-    if not wide:
-        return row
-    values = pair(method.value, method.expected, exact=method.status != "agrees")
-    return [*row, _index(method), *values]
+        _index(method),
+        value,
+        expected,
+    )
+    return dict(zip(_LAYOUTS[0], row, strict=True))
 
 
 def _index(method: MethodOutcome) -> str:
@@ -177,7 +220,7 @@ def _remark(terminal: Terminal, method: MethodOutcome, *, wide: bool) -> None:
         terminal.paragraph(text, indent=2 * _INDENT, hanging=2)
 
 
-def _votes(gradient: GradientOutcome, *, passed: bool) -> list[str]:
+def votes(gradient: GradientOutcome, *, passed: bool) -> list[str]:
     """Who is the outlier, what agrees with what, and what that is worth."""
     split = len(gradient.groups) > 1
     if not split and not gradient.outliers and (passed or _unanimous(gradient)):
@@ -194,7 +237,7 @@ def _votes(gradient: GradientOutcome, *, passed: bool) -> list[str]:
         more = "".join(f"; {listing(group)} {_against(group)}" for group in others)
         sentences.append(f"{witnesses}{more}.")
     if any(group and {*group} >= _SHARED_RULES for group in (*gradient.groups, gradient.outliers)):
-        sentences.append("engine and derived share rules: together they are one witness.")
+        sentences.append(_ONE_WITNESS)
     return sentences
 
 
@@ -202,7 +245,7 @@ def _against(group: tuple[str, ...]) -> str:
     return "stands alone" if len(group) == 1 else "agree, but not with those"
 
 
-def _classes(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+def equal_classes(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
     """Pairs joined into classes: a = b and b = c is a = b = c."""
     classes: list[list[str]] = []
     for a, b in pairs:
@@ -271,7 +314,7 @@ def _undiagnosed(terminal: Terminal, outcome: CheckOutcome) -> None:
         where = outcome.manual.get(gradient.input)
         if wrong and where is not None and gradient.input not in shown:
             terminal.blank()
-            terminal.line(
+            terminal.paragraph(
                 f"the manual formula for {printable(gradient.input)} disagrees", indent=_INDENT
             )
             _caret(terminal, where)

@@ -1,20 +1,24 @@
 """Consoles, and the few ways in which all reports for people put text on them.
 
 Text from spec files goes through `errors.printable` and `rich.text.Text`: it can neither steer the
-terminal nor be taken for markup. Width, colour and non-terminals are rich's: NO_COLOR, FORCE_COLOR and
-COLUMNS mean what they mean everywhere.
+terminal nor be taken for markup. `capabilities` says what the stream can show.
+
+Prose is folded into the width and names in rows are cut to it. What is copied stays whole, however wide:
+formulas, commands and paths.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from gradcheck_cli.errors import cells, format_problem, printable
+from gradcheck_cli.report import capabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rich.console import Console
     from rich.text import Text
 
@@ -23,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The marks before a line."""
+    """The marks before a line, and what pictures are made of.
+
+    `levels` are what agrees, four levels of being wrong, infinity and NaN; `row` and `column` point at one.
+    """
 
     passed: str
     failed: str
@@ -31,27 +38,34 @@ class Glyphs:
     absent: str
     ellipsis: str
     bar: str
+    levels: str
+    row: str
+    column: str
 
 
-_UNICODE = Glyphs("✓", "✗", "?", "–", "…", "━")  # noqa: RUF001 -- the dash is meant
-_ASCII = Glyphs("+", "x", "?", "-", "...", "#")
+_UNICODE = Glyphs("✓", "✗", "?", "–", "…", "━", "·░▒▓█IN", "◄", "▲")  # noqa: RUF001 -- meant
+_ASCII = Glyphs("+", "x", "?", "-", "...", "#", ".:+*#IN", "<", "^")
 
 
+_HEIGHT = 25
 # Prose is never squeezed into fewer columns, however deep it is indented.
 _LEAST_ROOM = 20
-# What has rich take a stream for a terminal that is none.
-_SAYING_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class Terminal:
     """A stream for people: a console with its glyphs."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self, stream: TextIO, *, columns: int | None = None, colour: bool | None = None
+    ) -> None:
+        """The environment decides on `columns` and `colour` where they are None."""
         self._stream = stream
+        self._columns = columns
+        self._colour = colour
         self.glyphs = _ASCII
         encoding = getattr(stream, "encoding", None) or "ascii"
         try:
-            "✓✗–…━".encode(encoding)  # noqa: RUF001 -- as above
+            "".join(astuple(_UNICODE)).encode(encoding)
         except (UnicodeEncodeError, LookupError):
             return
         self.glyphs = _UNICODE
@@ -61,18 +75,30 @@ class Terminal:
         """Rich's console; importing it takes as long as a small check, which plain lines don't pay."""
         from rich.console import Console
 
-        return Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        # All that rich would take from the environment by rules of its own is said here, but for NO_COLOR,
+        # TERM and COLORTERM. A height is only for what is as tall as the screen, and the width needs one.
+        return Console(
+            file=self._stream,
+            width=self.width,
+            height=_HEIGHT,
+            color_system="auto" if self.is_terminal else None,
+            force_terminal=self.is_terminal,
+            force_interactive=self.is_terminal and capabilities.is_interactive(self._stream),
+            force_jupyter=False,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
 
     @cached_property
     def is_terminal(self) -> bool:
         """Whether what is written is seen on a terminal, or is to look so."""
-        may_be = any(name in os.environ for name in _SAYING_TERMINAL) or _is_tty(self._stream)
-        return may_be and self.console.is_terminal
+        return capabilities.is_terminal(self._stream) if self._colour is None else self._colour
 
     @property
     def width(self) -> int:
         """Columns to write in; narrower terminals wrap by themselves."""
-        return max(self.console.width, 40)
+        return capabilities.columns() if self._columns is None else self._columns
 
     def line(self, *parts: str | Text | tuple[str, str], indent: int = 0) -> None:
         """One line, never broken by us: what must stay whole when it is copied."""
@@ -95,19 +121,29 @@ class Terminal:
         """Prose, broken at words; all lines but the first are indented by `hanging` more."""
         from rich.text import Text
 
-        rest = Text(text) if isinstance(text, str) else text
+        whole = Text(text) if isinstance(text, str) else text
+        for number, line in enumerate(self.wrapped(whole, self.width - indent, hanging)):
+            self.line(line, indent=indent + hanging * bool(number))
+
+    def wrapped(self, text: Text, columns: int, hanging: int = 0) -> Iterator[Text]:
+        """The lines of prose broken at words; all but the first have `hanging` fewer columns."""
+        rest = text
         while rest:
-            first = rest.wrap(self.console, max(self.width - indent, _LEAST_ROOM))[0]
+            room = max(columns, _LEAST_ROOM)
+            # All of a long text wrapped for each of its lines would take the square of its length.
+            first = rest[: 8 * room].wrap(self.console, room)[0]
             first.rstrip()
-            self.line(first, indent=indent)
+            yield first
             after = rest.plain[len(first) :]
             rest = rest[len(rest) - len(after.lstrip()) :]
-            indent, hanging = indent + hanging, 0
+            columns, hanging = columns - hanging, 0
 
     def problem(self, problem: Problem, indent: int = 0) -> None:
         """A problem as `format_problem` has it, in colour."""
-        for line in format_problem(problem).split("\n"):
-            self.line(_coloured(line) if self.is_terminal else line, indent=indent)
+        above = ""
+        for line in format_problem(problem, self.width - indent).split("\n"):
+            self.line(_coloured(line, above) if self.is_terminal else line, indent=indent)
+            above = line
 
     def blank(self) -> None:
         """An empty line."""
@@ -120,29 +156,29 @@ class Terminal:
         """
         if cells(text) <= columns:
             return text
-        head, tail = text, ""
         room = columns - cells(self.glyphs.ellipsis)
-        while cells(head) > room - room // 2:
-            head = head[:-1]
-        for char in reversed(text):
-            if cells(char + tail) > room - cells(head):
-                break
-            tail = char + tail
+        head = _fitting(text, room - room // 2)
+        tail = _fitting(reversed(text), room - cells(head))[::-1]
         return head + self.glyphs.ellipsis + tail
+
+
+def _fitting(text: Iterable[str], columns: int) -> str:
+    """The first characters of `text` that have room in so many columns."""
+    taken = []
+    for char in text:
+        columns -= cells(char)
+        if columns < 0:
+            break
+        taken.append(char)
+    return "".join(taken)
 
 
 def _plain(part: Text | tuple[str, str]) -> str:
     return part[0] if isinstance(part, tuple) else part.plain
 
 
-def _is_tty(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except ValueError:  # it is closed
-        return False
-
-
-def _coloured(line: str) -> Text:
+def _coloured(line: str, above: str) -> Text:
+    """A line of a problem; it can be the rest of the sentence `above`."""
     from rich.text import Text
 
     text = Text(line)
@@ -155,4 +191,6 @@ def _coloured(line: str) -> Text:
         text.stylize("bold red", 5)
     elif line.startswith("   = help:"):
         text.stylize("green", 3, 10)
+    elif above.startswith(("error[", "    ")) and line.startswith("    "):
+        text.stylize("bold")
     return text

@@ -46,7 +46,7 @@ _GUARD = 1e-2
 def blind_spots(case: Case) -> tuple[Diagnosis, ...]:
     """What the check's inputs hide, of what is quick to tell: GC211 to GC215, each at most once an input."""
     check = case.check
-    if not case.manual:
+    if not (case.manual or check.computed):
         return ()
     found: list[Diagnosis] = []
     one_sided = symmetric = single = False

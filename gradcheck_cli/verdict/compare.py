@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.verdict.elementwise import Elements, blocks, held
 from gradcheck_cli.verdict.kinks import against_ties, capped
 from gradcheck_cli.verdict.probing import find, held_against
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gradcheck_cli.methods.gradients import Estimate
 
@@ -23,8 +24,6 @@ Array = npt.NDArray[Any]
 # the element, and to the largest element (sums that cancel). Anything above is measured before judging.
 RTOL = 1e-9
 ATOL_OF_LARGEST = 1e-13
-# So many elements are compared at once: the few arrays that it takes stay in the cache.
-BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,11 @@ class Allowances:
     def by_person(self) -> bool:
         """Whether a tolerance was given."""
         return self.rtol is not None or self.atol is not None
+
+    def at_kinks_of(self, estimates: Iterable[Estimate]) -> Allowances:
+        """The same with the one-sided derivatives of the first that knows of some."""
+        kinks = next((estimate for estimate in estimates if estimate.kinks), None)
+        return self if kinks is None else replace(self, kinks=kinks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +127,36 @@ def compare_sides(
 ) -> Comparison:
     """The same of sides; `cheap` is what `compare_cheaply` found, where that is known."""
     found = cheap or compare_cheaply(sides, allowances)
-    if found.agree or allowances.by_person:
+    if found.agree:
         return found
+    rounding = _rounding(names, allowances)
+    if rounding is None:
+        return found
+    return replace(_compare(sides, allowances, rounding), measured=True)
+
+
+def ratios(
+    names: tuple[str, str], pair: tuple[Estimate, Estimate], allowances: Allowances
+) -> Array:
+    """The error over the allowance of every element, in the gradients' shape, of two that differ.
+
+    The allowance is the one that `compare` ends with where the cheap one is exceeded. What elements say
+    together (`Ties`) isn't in it. Neither gradient may be known along probes only.
+    """
+    sides = Side(pair[0]), Side(pair[1])
+    doubts, tolerance, _ = _allowed(sides, allowances, _rounding(names, allowances))
+    found = np.empty(sides[0].flat.size)
+    for part, elements in _elements(sides, doubts, tolerance, allowances.kinks):
+        found[part] = elements.ratio
+    return found.reshape(pair[0].gradient.shape)
+
+
+def _rounding(names: tuple[str, str], allowances: Allowances) -> Array | None:
+    """What rounding adds to the allowance; None where it isn't known, or a person has said what counts."""
+    if allowances.by_person:
+        return None
     known = [r for r in (allowances.rounding(name) for name in names) if r is not None]
-    if not known:
-        return found
-    return replace(_compare(sides, allowances, sum(known)), measured=True)
+    return np.asarray(sum(known)) if known else None
 
 
 def compare_cheaply(sides: tuple[Side, Side], allowances: Allowances) -> Comparison:
@@ -142,11 +170,6 @@ def same(a: Array, b: Array) -> bool:
         return True
     left, right = a.reshape(-1), b.reshape(-1)
     return all(_same(left[part], right[part]) for part in blocks(left.size))
-
-
-def blocks(count: int) -> list[slice]:
-    """Slices that together are `count` elements, each short enough to stay in the cache."""
-    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
 
 
 def _same(left: Array, right: Array) -> bool:
@@ -181,7 +204,9 @@ def locate(
     )
 
 
-def _compare(sides: tuple[Side, Side], allowances: Allowances, rounding: Any) -> Comparison:
+def _compare(
+    sides: tuple[Side, Side], allowances: Allowances, rounding: Array | None
+) -> Comparison:
     a, b = (side.estimate for side in sides)
     probes = a.probes or b.probes
     if probes is not None:
@@ -194,35 +219,38 @@ def _compare(sides: tuple[Side, Side], allowances: Allowances, rounding: Any) ->
     left, right = (side.flat for side in sides)
     if not left.size:
         return Comparison(0.0, 0.0, 0.0, None, 0, 0, bitwise=True)
+    doubts, tolerance, rounding = _allowed(sides, allowances, rounding)
+    if same(left, right):
+        return _equal(sides, tolerance, doubts)
+    kinks = allowances.kinks
+    parts = [
+        _summed_up(elements, part.start)
+        for part, elements in _elements(sides, doubts, tolerance, kinks)
+    ]
+    worst = max(parts, key=lambda part: part.ratio)
+    found = Comparison(
+        ratio=worst.ratio,
+        max_abs=max(part.max_abs for part in parts),
+        max_rel=max(part.max_rel for part in parts),
+        worst=tuple(int(i) for i in np.unravel_index(worst.worst, a.gradient.shape)),
+        mismatched=sum(part.mismatched for part in parts),
+        elements=left.size,
+        bitwise=False,
+        values=(float(left[worst.worst]), float(right[worst.worst])),
+        visible=max(part.visible for part in parts),
+    )
+    return found if kinks is None else _along_ties(sides, found, tolerance, rounding, kinks)
+
+
+def _allowed(
+    sides: tuple[Side, Side], allowances: Allowances, rounding: Array | None
+) -> tuple[list[Array], tuple[float, float], Array | None]:
+    """What is allowed per element and of all, and the rounding that is in the former."""
     doubts = [side.doubt for side in sides if side.doubt is not None]
     if rounding is not None:
         rounding = capped(np.reshape(rounding, -1), allowances.kinks)
         doubts.append(rounding)
-    tolerance = _tolerance(max(side.largest for side in sides), allowances)
-    if same(left, right):
-        return _equal(sides, tolerance, doubts)
-    kinks = allowances.kinks
-    if kinks is not None and kinks.kinks:
-        parts = [_compare_part(left, right, doubts, tolerance, kinks, kinks is a or kinks is b)]
-    else:
-        parts = [
-            _compare_part(left[part], right[part], [d[part] for d in doubts], tolerance)
-            for part in blocks(left.size)
-        ]
-    worst = max(range(len(parts)), key=lambda k: parts[k].ratio)
-    flat = worst * BLOCK + parts[worst].worst
-    found = Comparison(
-        ratio=parts[worst].ratio,
-        max_abs=max(part.max_abs for part in parts),
-        max_rel=max(part.max_rel for part in parts),
-        worst=tuple(int(i) for i in np.unravel_index(flat, a.gradient.shape)),
-        mismatched=sum(part.mismatched for part in parts),
-        elements=left.size,
-        bitwise=False,
-        values=(float(left[flat]), float(right[flat])),
-        visible=max(part.visible for part in parts),
-    )
-    return found if kinks is None else _along_ties(sides, found, tolerance, rounding, kinks)
+    return doubts, _tolerance(max(side.largest for side in sides), allowances), rounding
 
 
 def _along_ties(
@@ -283,7 +311,7 @@ def _equal(
 
 
 class _Part(NamedTuple):
-    """What a block of elements comes to; `worst` is counted from its start."""
+    """What a block of elements comes to; `worst` is counted from the first of all."""
 
     ratio: float
     max_abs: float
@@ -293,52 +321,35 @@ class _Part(NamedTuple):
     visible: float
 
 
-def _compare_part(
-    left: Array,
-    right: Array,
+def _summed_up(elements: Elements, start: int) -> _Part:
+    worst = int(elements.ratio.argmax())
+    largest = float(elements.ratio[worst])
+    return _Part(
+        ratio=largest,
+        max_abs=float(elements.error.max()),
+        # 0/0 is no error.
+        max_rel=float(np.fmax.reduce(elements.relative, initial=0.0)),
+        worst=start + worst,
+        mismatched=int(np.count_nonzero(elements.ratio > 1)) if largest > 1 else 0,
+        visible=elements.visible,
+    )
+
+
+def _elements(
+    sides: tuple[Side, Side],
     doubts: Sequence[Array],
     tolerance: tuple[float, float],
-    kinks: Estimate | None = None,
-    by_differences: bool = False,
-) -> _Part:
-    """Compare elements in a row; `by_differences` where one side is what knows of the kinks."""
-    base, rtol = tolerance
-    with np.errstate(all="ignore"):
-        error = left - right
-        np.abs(error, out=error)
-        size, other = np.abs(left), np.abs(right)
-        np.maximum(size, other, out=size)
-        allowance = np.multiply(size, rtol, out=other)
-        allowance += base
-        for doubt in doubts:
-            allowance += doubt
-        if kinks is not None:
-            error, allowance = _at_kinks(left, right, error, allowance, kinks)
-        visible = float(allowance.max())
-        ratio, relative = error / allowance, error / size
-        if not (visible < np.inf and ratio.max() < np.inf):
-            # No error: the same on both sides, or one side says that it can't tell.
-            nothing = (left == right) | (np.isnan(left) & np.isnan(right))
-            for doubt in doubts:
-                nothing |= np.isinf(doubt)
-            if kinks is not None and by_differences:
-                # At a kink, differences have nothing to say against NaN.
-                nothing |= kinks.at_kink.reshape(-1) & np.isnan(size)
-            for numbers in (error, ratio, relative):
-                numbers[np.isnan(numbers)] = np.inf
-                numbers[nothing] = 0.0
-            visible = float(allowance[np.isfinite(size)].max(initial=0.0))
-        worst = int(ratio.argmax())
-        largest = float(ratio[worst])
-        return _Part(
-            ratio=largest,
-            max_abs=float(error.max()),
-            # 0/0 is no error.
-            max_rel=float(np.fmax.reduce(relative, initial=0.0)),
-            worst=worst,
-            mismatched=int(np.count_nonzero(ratio > 1)) if largest > 1 else 0,
-            visible=visible,
-        )
+    kinks: Estimate | None,
+) -> Iterator[tuple[slice, Elements]]:
+    """All elements, block by block; in one block where some are at kinks."""
+    left, right = (side.flat for side in sides)
+    if kinks is not None and kinks.kinks:
+        by_differences = any(side.estimate is kinks for side in sides)
+        everything = slice(0, left.size)
+        yield everything, held(left, right, doubts, tolerance, kinks, by_differences)
+        return
+    for part in blocks(left.size):
+        yield part, held(left[part], right[part], [d[part] for d in doubts], tolerance)
 
 
 def _tolerance(largest: float, allowances: Allowances) -> tuple[float, float]:
@@ -346,20 +357,3 @@ def _tolerance(largest: float, allowances: Allowances) -> tuple[float, float]:
     rtol = RTOL if allowances.rtol is None else allowances.rtol
     atol = ATOL_OF_LARGEST * largest if allowances.atol is None else allowances.atol
     return atol, rtol
-
-
-def _at_kinks(
-    left: Array, right: Array, error: Array, allowance: Array, kinks: Estimate
-) -> tuple[Array, Array]:
-    """At a kink, the error is what lies outside of the interval of one-sided derivatives."""
-    assert kinks.low is not None
-    assert kinks.high is not None
-    assert kinks.error is not None
-    low, high = kinks.low.reshape(-1), kinks.high.reshape(-1)
-    outside = np.maximum.reduce([low - left, left - high, low - right, right - high])
-    beyond = np.maximum(outside, 0.0)
-    at_kink = kinks.at_kink.reshape(-1)
-    return (
-        np.where(at_kink, np.minimum(error, beyond), error),
-        np.where(at_kink, allowance + kinks.error.reshape(-1), allowance),
-    )

@@ -12,9 +12,9 @@ from gradcheck_cli.verdict.compare import (
     Allowances,
     Comparison,
     Side,
-    blocks,
     same,
 )
+from gradcheck_cli.verdict.elementwise import blocks
 from gradcheck_cli.verdict.kinks import listed, notes_of, places
 from gradcheck_cli.verdict.outcome import Diagnosis, GradientOutcome, MethodOutcome, Status
 from gradcheck_cli.verdict.vote import (
@@ -55,9 +55,8 @@ def judge(
 ) -> Verdict:
     """Judge the gradients of one input by all methods that gave one."""
     sides = _sides({r.method: r.estimates[name] for r in results if name in r.estimates})
-    kinks = next((s.estimate for s in sides.values() if s.estimate.kinks), None)
     doubtful = {m: doubt for m, side in sides.items() if (doubt := _doubtful(side)) is not None}
-    vote = Vote(sides, replace(allowances, kinks=kinks) if kinks else allowances, doubtful)
+    vote = Vote(sides, allowances.at_kinks_of(s.estimate for s in sides.values()), doubtful)
     groups = groups_of(vote)
     reference = next((m for m in REFERENCE if groups and m in groups[0]), None)
     derived = next((r.formulas.get(name) for r in results if r.method == "derived"), None)
@@ -144,7 +143,8 @@ def _visible(
     independent = [told[m] for m in told if RULES[m] != RULES[reference]]
     if not independent:
         return None, None
-    error = told.get("manual", min(independent))
+    tested = [told[m] for m in ("implementation", "manual") if m in told]
+    error = max(tested, default=min(independent))
     known = reference if vote.estimates[reference].probes is None else next(iter(told))
     largest = vote.sides[known].largest
     return error, error / largest if largest else None

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from gradcheck_cli.errors import Problem, Where
 
 Status = Literal["passed", "failed", "inconclusive", "error", "skipped"]
-# Warnings that a check passes which could have missed a mistake: its verdict stands.
-BLIND = frozenset({"GC211", "GC212", "GC213", "GC214", "GC215"})
+# Warnings of a check that passes, whose verdict stands: it could have missed a mistake, or its own code
+# refuses tensors that others take (GC232).
+BLIND = frozenset({"GC211", "GC212", "GC213", "GC214", "GC215", "GC232"})
 MethodStatus = Literal["agrees", "disagrees", "undecided", "unavailable"]
 
 
@@ -133,7 +134,9 @@ class CheckOutcome:
     `reproduce` is the command line that runs this check alone. `manual` maps inputs to where their
     manual formula stands, `formulas` to its text; `let` are names and their texts. `error` is the first
     problem of a check that could not run, `also` are the others. `expected_failure` marks a check with
-    `expect: fail`: its gradients disagree, and `passed` then means that they did as expected.
+    `expect: fail`: its gradients disagree, and `passed` then means that they did as expected. `index` is the
+    place in the whole selection, before it was cut into shards. `implementation` is what the check's own code
+    is called; where that is all there is, `expression` is empty.
     """
 
     id: str
@@ -160,3 +163,5 @@ class CheckOutcome:
     inputs: tuple[InputOutcome, ...] = ()
     let: Mapping[str, str] = field(default_factory=dict)
     formulas: Mapping[str, str] = field(default_factory=dict)
+    index: int = 0
+    implementation: str = ""

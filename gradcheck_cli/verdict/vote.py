@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 # Where two camps have equally many independent witnesses, the one with the first of these is believed:
 # differences use no rules at all, PyTorch is tested by many, and a formula under test comes last.
-_TRUST = ("numeric", "torch", "engine", "derived", "manual")
+_TRUST = ("numeric", "torch", "engine", "derived", "manual", "implementation")
 # Which of those who agree the others are held against.
-REFERENCE = ("engine", "derived", "torch", "numeric", "manual")
+REFERENCE = ("engine", "derived", "torch", "numeric", "manual", "implementation")
+# What is under test: a formula, or code. It never outweighs the others.
+_TESTED = frozenset({"manual", "implementation"})
 # Two that are both this near to a third agree with each other: their distances add up.
 _NEAR = 0.5
 
@@ -212,7 +214,7 @@ def outliers_of(vote: Vote, groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
         # Two witnesses against two: whoever is named may be right.
         return ()
     # A tie is broken by differences, which use no rules, or where only a formula is against.
-    trusted = "numeric" in best or set(rest) == {"manual"}
+    trusted = "numeric" in best or _TESTED.issuperset(rest)
     return rest if trusted else ()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck_cli.errors import cells
+from gradcheck_cli.errors import Problem, cells
 from gradcheck_cli.report.console import ConsoleReport
 from gradcheck_cli.report.terminal import Terminal
 
@@ -166,3 +166,55 @@ def test_long_formulas_keep_to_the_width_unless_they_are_to_be_whole(
     assert all(line in whole for line in formula.splitlines())
     assert "--full" not in whole
     assert ("assuming real > 0, A == A.T" in " ".join(whole.split())) == bool(assuming)
+
+
+def test_what_holds_for_the_check_is_said_once(outcomes: Outcomes) -> None:
+    outcome = outcomes["forgotten factor"]
+    again = replace(outcome.gradients[0], input="other")
+    text = rendered([replace(outcome, gradients=(outcome.gradients[0], again))])
+    assert text.count("engine and derived share rules") == 1
+    assert text.count("manual is the outlier") == 2
+
+
+def test_many_that_are_not_right_are_listed_at_the_end(outcomes: Outcomes) -> None:
+    failed = outcomes["forgotten factor"]
+    some = [replace(failed, id=f"number {k} " + "long " * k) for k in range(30)]
+    *_, listed = rendered(some).split("not right\n")
+    rows = listed.splitlines()
+    assert (
+        rows[0]
+        == "  ✗ number 0                                            GC101   specs/sse.yaml:2"
+    )
+    assert rows[20] == "  and 10 more"
+    assert max(map(cells, rows)) <= 80
+    assert "not right" not in rendered([failed, outcomes["sum of squared errors"]])
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 80])
+def test_rows_lose_facts_before_names(
+    columns: int, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    passed = replace(outcomes["sum of squared errors"], id="a name of a usual length, in words")
+    skipped = replace(outcomes["later"], error=Problem("GC302", "no CUDA device " * 5))
+    row, other = rendered([passed, skipped]).splitlines()[:2]
+    assert cells(row) <= columns
+    assert cells(other) <= columns
+    assert row.endswith("12 ms")
+    assert ("5 agree" in row) == (columns > 40)
+    assert ("worst" in row) == (columns > 60)
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 120])
+def test_a_narrow_table_has_fewer_columns_and_whole_words(
+    columns: int, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = rendered([outcomes["forgotten factor"]]).splitlines()
+    header, *_ = (line for line in lines if line.startswith("    method"))
+    (row,) = (line for line in lines if line.startswith("    manual  "))
+    assert row.startswith("    manual    ✗ disagrees ")
+    assert "5e12" in row
+    assert "…" not in header + row
+    shown = [word in header for word in ("error/allowance", "mismatched", "max abs", "worst at")]
+    assert shown == [True, columns > 50, columns > 60, columns > 80]

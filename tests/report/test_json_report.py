@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
+import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gradcheck_cli.errors import ExitCode, GradcheckError
-from gradcheck_cli.report.json_report import ReportFile, report, to_text
+from gradcheck_cli.report.json_report import environment, report, to_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
     from tests.report.conftest import Outcomes
 
 
@@ -29,6 +31,9 @@ def test_the_format_has_every_field_of_version_1(outcomes: Outcomes) -> None:
         "skipped": 1,
         "seconds": 1.5,
         "exit_code": 2,
+        "interrupted": False,
+        "not_run": 0,
+        "strict": False,
     }
     check = document["checks"][1]
     wanted = "id file line name status device dtype seed seconds value gradients diagnoses error"
@@ -66,13 +71,19 @@ def test_the_format_has_every_field_of_version_1(outcomes: Outcomes) -> None:
         ],
         "line": 8,
         "column": 14,
+        "end_column": 30,
+        "source": "  predicted: predicted - real",
     }
     assert document["checks"][3]["error"] == {
         "code": "GC012",
         "message": "unknown name `predictd`",
+        "file": "specs/sse.yaml",
         "line": 7,
         "column": 13,
+        "end_column": 21,
+        "source": "expression: (predictd - real).pow(2).sum()",
         "hint": "did you mean `predicted`?",
+        "exit_code": 2,
     }
     assert [e["code"] for e in document["checks"][3]["more_errors"]] == ["GC302"]
 
@@ -91,64 +102,47 @@ def test_numbers_that_json_lacks_are_strings(outcomes: Outcomes) -> None:
     assert document["checks"][0]["value"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
 
 
-def test_an_existing_report_is_replaced_and_nothing_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    path.write_text("old")
-    ReportFile(str(path)).write("new")
-    assert path.read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+def test_the_environment_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/gradcheck", "compare", "a b.yaml"])
+    found = environment()
+    assert found["command"] == "gradcheck compare 'a b.yaml'"
+    assert found["folder"] == "sub"
+    assert found["cores"] >= 1
+    assert str(tmp_path) not in json.dumps(found)
 
 
-def test_making_a_report_file_leaves_an_old_report_alone(tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    path.write_text("old")
-    ReportFile(str(path))
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_a_failed_write_keeps_the_old_report(
+def test_outside_of_a_repository_there_is_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "report.json"
-    path.write_text("old")
-    target = ReportFile(str(path))
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(GradcheckError, match="No space left"):
-        target.write("new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+    for name in ("GITHUB_WORKSPACE", "CI_PROJECT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert environment()["folder"] is None
+    (tmp_path / ".git").mkdir()
+    assert environment()["folder"] == "."
 
 
-def test_a_link_keeps_pointing(tmp_path: Path) -> None:
-    (tmp_path / "real.json").write_text("old")
-    link = tmp_path / "link.json"
-    link.symlink_to("real.json")
-    ReportFile(str(link)).write("new")
-    assert link.is_symlink()
-    assert (tmp_path / "real.json").read_text() == "new"
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    )
+)
+def test_the_text_is_the_document(value: object) -> None:
+    text = to_text({"value": value})
+    assert json.loads(text) == {"value": value}
+    assert text.isascii()
 
 
-def test_a_device_is_written_to_and_stays_one() -> None:
-    ReportFile(os.devnull).write("gone")
-    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
-
-
-@pytest.mark.parametrize("name", ["missing/report.json", ".", "a" * 300])
-def test_a_path_that_cannot_be_written_is_refused_at_once(name: str, tmp_path: Path) -> None:
-    with pytest.raises(GradcheckError) as caught:
-        ReportFile(str(tmp_path / name))
-    assert caught.value.problems[0].code == "GC305"
-    assert caught.value.exit_code == ExitCode.CANNOT_RUN
-    assert [p.name for p in tmp_path.iterdir()] == []
-
-
-def test_the_usual_permissions_hold(tmp_path: Path) -> None:
-    (tmp_path / "plain").touch()
-    ReportFile(str(tmp_path / "report.json")).write("x")
-    modes = {stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("plain", "report.json")}
-    assert len(modes) == 1
+def test_lists_of_numbers_are_one_line() -> None:
+    text = to_text({"a": {"b": [1, 2.5], "c": [[1], []], "d": {}}})
+    assert text == (
+        '{\n  "a": {\n    "b": [1, 2.5],\n    "c": [\n      [1],\n      []\n    ],\n    "d": {}\n  }\n}\n'
+    )

@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     _Step = tuple[float, Callable[[Suspect], Iterator[Finding]]]
 
 
-__all__ = ["Finding", "Suspect", "diagnose"]
+__all__ = ["Finding", "Suspect", "diagnose", "explanations", "told"]
 
 # Asked in the order of their least cost; a general explanation that none can undercut ends it.
 FAMILIES: tuple[Family, ...] = (
@@ -125,8 +125,17 @@ def diagnose(suspect: Suspect) -> Diagnosis:
 
     Where no change of the person's formula repairs it, the derived formula is the repair, if it is short.
     """
+    return told(suspect, explanations(suspect))
+
+
+def explanations(suspect: Suspect) -> list[Finding]:
+    """All that fits, the simplest first."""
     with np.errstate(all="ignore"):  # most of what is tried is wrong, and some of it has no numbers
-        found = _found(suspect)
+        return _found(suspect)
+
+
+def told(suspect: Suspect, found: list[Finding]) -> Diagnosis:
+    """The first of sorted explanations with others that fit; GC199 where there is none."""
     if not found:
         message = (
             f"the {suspect.method} gradient of `{suspect.input}` is wrong; "

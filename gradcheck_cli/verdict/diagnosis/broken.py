@@ -68,7 +68,7 @@ def _not_finite(suspect: Suspect, bad: Array) -> str:
 def _graph(suspect: Suspect) -> Expr | None:
     """What was evaluated: the person's formula, or the expression's chain rule."""
     case = suspect.case
-    if case is None:
+    if case is None or suspect.opaque is not None:
         return None
     if suspect.formula is not None:
         return suspect.node(suspect.formula.flat)

@@ -48,7 +48,7 @@ class Resized:
     def of(cls, suspect: Suspect) -> Resized | None:
         """Sizes that must be equal stay equal. None where the expression holds for its own sizes only."""
         case = suspect.case
-        if case is None or case.given is not None or is_large(suspect):
+        if case is None or is_large(suspect) or (case.given is not None and suspect.rerun is None):
             return None
         check = replace(case.check, manual={}, manual_sources={})
         for groups in groupings(check):
@@ -58,7 +58,12 @@ class Resized:
             found = _made(suspect, with_sizes(check, sizes)) if sizes else None
             if found is not None:
                 made, truth = found
-                scope = {**made.scope, UPSTREAM: made.upstream}
+                if suspect.opaque is not None:
+                    measured = suspect.measured(made)
+                    if measured is None:
+                        return None
+                    made = measured[0]
+                scope = {**suspect.scope_of(made), UPSTREAM: made.upstream}
                 return cls(made, scope, made.variables[suspect.input], truth)
         return None
 
@@ -91,9 +96,12 @@ def is_large(suspect: Suspect) -> bool:
 def shrunk(suspect: Suspect) -> Suspect | None:
     """The same mistake in the same formula on small inputs; None where there it can't be, or isn't, seen."""
     case = suspect.case
-    if case is None or case.given is not None or suspect.formula is None:
+    if case is None or suspect.formula is None:
         return None
-    manual = {suspect.input: case.check.manual[suspect.input]}
+    coded = suspect.rerun is not None
+    if case.given is not None and not coded:
+        return None
+    manual = {} if coded else {suspect.input: case.check.manual[suspect.input]}
     bare = replace(case.check, manual={}, manual_sources={})
     for groups in groupings(bare):
         sizes: dict[Slot, int] = {}
@@ -105,13 +113,20 @@ def shrunk(suspect: Suspect) -> Suspect | None:
         if found is None:
             continue
         made, truth = found
+        if coded:
+            measured = suspect.measured(made)
+            if measured is None:
+                continue
+            made, gradient = measured
+        else:
+            gradient = np.asarray(Plan([made.manual[suspect.input]])(made.arrays)[0], np.float64)
         smaller = replace(
             suspect,
-            gradient=np.asarray(Plan([made.manual[suspect.input]])(made.arrays)[0], np.float64),
+            gradient=gradient,
             reference=truth,
             right=partial(_near, truth=truth),
             case=made,
-            formula=made.formulas[suspect.input],
+            formula=suspect.formula if coded else made.formulas[suspect.input],
             attempts=[],
             found=[],
             deferred=[],

@@ -15,7 +15,7 @@ from gradcheck_cli.calculus.differentiate import differentiate
 from gradcheck_cli.calculus.simplify import simplify
 from gradcheck_cli.engine.plan import Plan
 from gradcheck_cli.errors import GradcheckError, Source
-from gradcheck_cli.graph import Expr, t
+from gradcheck_cli.graph import Expr, t, variable
 from gradcheck_cli.lang.build import build
 from gradcheck_cli.lang.draft import Draft
 from gradcheck_cli.lang.edits import Edits, grouped
@@ -55,6 +55,8 @@ class Suspect:
     `right(array)` tells whether an array passes as this gradient. `formula` is the person's, where the
     method is `manual`, and `where` its place. `attempts` are the changes of it that were tried so far, and
     `found` the explanations that hold for other sizes too; `deferred` are changes that are odd, for later.
+    Where the person's is code, `rerun(case)` is its gradient for other inputs of the same or of other sizes
+    (None where it has none there), and `opaque` the name by which the formula calls it, where it does.
     """
 
     input: str
@@ -68,13 +70,15 @@ class Suspect:
     attempts: list[tuple[Expr, Guess]] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
     deferred: list[Guess] = field(default_factory=list)
+    rerun: Callable[[Case], Array | None] | None = None
+    opaque: str | None = None
     _known: dict[Expr, Array | None] = field(default_factory=dict)
     _made: dict[Callable[[Suspect], Any], Any] = field(default_factory=dict)
 
     def reading(self, text: str) -> Suspect:
         """The same with the person's formula written as `text`."""
         known = self.input, self.method, self.gradient, self.reference, self.right, self.case
-        return Suspect(*known, parse(Source(text)), self.where)
+        return Suspect(*known, parse(Source(text)), self.where, rerun=self.rerun)
 
     @cached_property
     def written_out(self) -> str | None:
@@ -127,13 +131,29 @@ class Suspect:
     def scope(self) -> Mapping[str, Expr]:
         """What a formula may name: inputs, `let` names and the upstream gradient."""
         assert self.case is not None
-        return {**self.case.scope, UPSTREAM: self.case.upstream}
+        return {**self.scope_of(self.case), UPSTREAM: self.case.upstream}
+
+    def scope_of(self, case: Case) -> Mapping[str, Expr]:
+        """The same of another case, without the upstream gradient."""
+        if self.opaque is None:
+            return case.scope
+        return {**case.scope, self.opaque: variable(self.opaque, case.variables[self.input].shape)}
 
     @cached_property
     def named(self) -> Mapping[str, Expr]:
         """What a repair may name: of a scalar expression the upstream gradient is 1, and nobody names it."""
         assert self.case is not None
-        return self.case.scope if self.case.output.ndim == 0 else self.scope
+        named = self.case.scope
+        return named if self.case.output.ndim == 0 else {**named, UPSTREAM: self.case.upstream}
+
+    def measured(self, case: Case) -> tuple[Case, Array] | None:
+        """Another case with the code's gradient there, which a formula may name; None where it has none."""
+        assert self.rerun is not None
+        gradient = self.rerun(case)
+        if gradient is None:
+            return None
+        given = {**case.arrays, **({} if self.opaque is None else {self.opaque: gradient})}
+        return replace(case, given=given), gradient
 
     @cached_property
     def variable(self) -> Expr:
@@ -278,10 +298,10 @@ class Point:
         """The point of the next seed. A checked input that isn't drawn moves within a fifth of its size."""
         case = suspect.case
         assert case is not None
-        if case.given is not None:
+        if case.given is not None and suspect.rerun is None:
             return None
         try:
-            moved = replace(case, check=replace(case.check, seed=case.check.seed + 1))
+            moved = replace(case, given=None, check=replace(case.check, seed=case.check.seed + 1))
             arrays = moved.arrays
         except GradcheckError:
             return None
@@ -294,7 +314,12 @@ class Point:
         if truth is None or not np.isfinite(truth).any():
             return None
         gradient = None
-        if suspect.method == "manual" and suspect.input in case.manual:
+        if suspect.rerun is not None:
+            measured = suspect.measured(replace(moved, given=arrays))
+            if measured is None:
+                return None
+            arrays, gradient = measured[0].arrays, measured[1]
+        elif suspect.method == "manual" and suspect.input in case.manual:
             (gradient,) = point.values([case.manual[suspect.input]])
         return cls(arrays, np.asarray(truth, np.float64), gradient)
 

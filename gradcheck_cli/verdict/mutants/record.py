@@ -169,7 +169,7 @@ class Subject:
 
 def _of_one_sign(spec: InputSpec) -> bool:
     """Whether it is drawn so on purpose: labels, weights."""
-    drawn = spec.value is None and spec.file is None
+    drawn = spec.drawn
     return drawn and (SAMPLERS[spec.sampler].whole or spec.sampler == "positive")
 
 
