@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradcheck_cli.api import Report, assert_gradients, check, compare
     from gradcheck_cli.engine.compiled import compile  # noqa: A004 -- PyTorch's name
     from gradcheck_cli.engine.eager_functions import functions
     from gradcheck_cli.engine.eager_grad import grad
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     )
     from gradcheck_cli.engine.functional import hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from gradcheck_cli.engine.tensor import Tensor, tensor
+    from gradcheck_cli.errors import GradcheckError
 
 __version__ = "0.1.0"
 
 # Imported at the first use: the command line needs none of it to start.
 _HOMES = {
+    **dict.fromkeys(("Report", "assert_gradients", "check", "compare"), "gradcheck_cli.api"),
+    "GradcheckError": "gradcheck_cli.errors",
     "compile": "gradcheck_cli.engine.compiled",
     "functions": "gradcheck_cli.engine.eager_functions",
     "grad": "gradcheck_cli.engine.eager_grad",
@@ -38,8 +42,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "GradcheckError",
+    "Report",
     "Tensor",
     "__version__",
+    "assert_gradients",
+    "check",
+    "compare",
     "compile",
     "enable_grad",
     "functions",
