@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RULES = {
     "torch": "PyTorch's",
     "engine": "gradcheck's",
+    "implementation": "the person's",
     "manual": "the person's",
     "derived": "gradcheck's",
     "numeric": "none",
@@ -41,6 +42,13 @@ def _module(method: str) -> ModuleType:
 
 
 def applicable(case: Case, wanted: Iterable[str] | None) -> tuple[str, ...]:
-    """The methods to run, in the report's order: those wanted; `manual` only where a formula is given."""
+    """The methods to run, in the report's order: of those wanted the ones for which the check has something.
+
+    `manual` needs a formula, `implementation` code.
+    """
     chosen = METHODS if wanted is None else tuple(wanted)
-    return tuple(m for m in METHODS if m in chosen and (m != "manual" or case.manual))
+    missing = {
+        "manual": not (case.manual or case.check.computed),
+        "implementation": case.check.implementation is None,
+    }
+    return tuple(m for m in METHODS if m in chosen and not missing.get(m))

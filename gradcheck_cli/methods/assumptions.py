@@ -101,7 +101,7 @@ def _built(source: Source, scope: Mapping[str, Expr]) -> Expr:
 
 def _of_sampler(spec: InputSpec, check: Check, scope: Mapping[str, Expr]) -> Iterator[str]:
     """The facts that the sampler promises, after rounding to the check's dtype."""
-    if spec.value is not None or spec.file is not None:
+    if not spec.drawn:
         return
     name, sampler = spec.name, spec.sampler
     dtype = check.dtype if spec.dtype is None else spec.dtype
@@ -128,7 +128,7 @@ def _of_sampler(spec: InputSpec, check: Check, scope: Mapping[str, Expr]) -> Ite
 
 def _is_finite(spec: InputSpec, check: Check) -> bool:
     """Whether what is drawn is finite, which only float16 and large parameters could prevent."""
-    if spec.value is not None or spec.file is not None or not spec.is_floating:
+    if not spec.drawn or not spec.is_floating:
         return False
     size = max((abs(parameter) for parameter in spec.parameters.values()), default=0.0)
     return size <= (_MODERATE if (spec.dtype or check.dtype) == "float16" else _LARGE)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gradcheck_cli.spec.check import Check
 
 UPSTREAM = "grad"
+# What stands for the value of an implementation that stands alone; it is never evaluated.
+OUTPUT = "implementation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +95,42 @@ def values_of(check: Check) -> AbstractContextManager[None]:
     return given(lambda: sample(check))
 
 
-def prepare(check: Check, arrays: Mapping[str, Array] | None = None) -> Case:
+def prepare(
+    check: Check,
+    arrays: Mapping[str, Array] | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Case:
     """Parse and build everything that a check holds; nothing is computed yet but what shapes depend on.
 
-    `arrays` are the inputs' numbers where the check doesn't draw them. Raises GradcheckError with all
-    problems of the check's expressions.
+    `arrays` are the inputs' numbers where the check doesn't draw them. `shape` is that of the value of an
+    implementation that stands alone; what such a check's expression computes is a variable of that shape,
+    called `OUTPUT`. Raises GradcheckError with all problems of the check's expressions.
     """
     with given(lambda: sample(check) if arrays is None else arrays):
-        return _prepared(check)
+        return _prepared(check, shape)
 
 
-def _prepared(check: Check) -> Case:
+def review(check: Check) -> None:
+    """Raise GradcheckError with all problems of the check's expressions, also where only code is checked."""
+    if check.expression.text:
+        prepare(check)
+        return
+    with given(lambda: sample(check)):
+        scope, _, problems, broken = _scoped(check)
+        _manual(check, scope, problems, {*broken, UPSTREAM})
+    if problems:
+        raise GradcheckError(*problems)
+
+
+def _scoped(
+    check: Check,
+) -> tuple[dict[str, Expr], dict[str, Formula], list[Problem], set[str]]:
+    """The inputs and `let` names as nodes, the latter's formulas, what is wrong, and which names are."""
     problems: list[Problem] = []
     scope: dict[str, Expr] = {}
     for spec in check.inputs:
         dtype = dtypes.float64 if spec.is_floating else dtypes.BY_NAME[spec.dtype or "float64"]
         scope[spec.name] = variable(spec.name, spec.shape, dtype)
-    variables = dict(scope)
     let: dict[str, Formula] = {}
     broken: set[str] = set()
     for name, source in check.let:
@@ -118,7 +139,13 @@ def _prepared(check: Check) -> Case:
             broken.add(name)
             continue
         let[name], scope[name] = formula, node
-    expression, output = _build(check.expression, scope, problems, broken)
+    return scope, let, problems, broken
+
+
+def _prepared(check: Check, shape: tuple[int, ...] | None) -> Case:
+    scope, let, problems, broken = _scoped(check)
+    variables = {spec.name: scope[spec.name] for spec in check.inputs}
+    expression, output = _expression(check, scope, shape, problems, broken)
     if expression is None or output is None:
         # Formulas that need no upstream gradient can still be read: all errors are told at once.
         _manual(check, scope, problems, {*broken, UPSTREAM})
@@ -139,7 +166,8 @@ def _prepared(check: Check) -> Case:
     else:
         contraction = check.cotangent
     manual, formulas = _manual(check, {**scope, UPSTREAM: upstream}, problems, broken)
-    problems += _unused(check, output, expression, let, formulas)
+    if shape is None:
+        problems += _unused(check, output, expression, let, formulas)
     if problems:
         raise GradcheckError(*problems)
     return Case(
@@ -162,6 +190,24 @@ def _build(
     except GradcheckError as error:
         problems.extend(error.problems)
         return None, None
+
+
+def _expression(
+    check: Check,
+    scope: Mapping[str, Expr],
+    shape: tuple[int, ...] | None,
+    problems: list[Problem],
+    broken: set[str],
+) -> tuple[Formula | None, Expr | None]:
+    """What is differentiated; of an implementation that stands alone, a variable for its value."""
+    if check.expression.text:
+        return _build(check.expression, scope, problems, broken)
+    if shape is None:
+        message = "this check has an `implementation` alone: there is no expression to derive"
+        hint = "`gradcheck compare` checks it; add an `expression` for all else"
+        problems.append(Problem("GC004", message, check.expression.where(), hint))
+        return None, None
+    return parse(Source(OUTPUT)), variable(OUTPUT, shape)
 
 
 def _manual(

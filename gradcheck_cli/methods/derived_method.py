@@ -39,7 +39,7 @@ def run(case: Case) -> Gradients:
             "derived",
             formulas=formulas,
             assumptions=assumptions,
-            unavailable=f"the derived formula can't be read back, a bug in gradcheck: {error}",
+            unavailable=f"the derived formula can't be read back, a bug in gradcheck: {error.summary}",
             seconds=perf_counter() - start,
         )
     values = Plan(read, limit=memory_limit())(case.arrays)

@@ -83,7 +83,7 @@ def points(case: Case, seeds: int) -> Iterator[Point]:
         if smaller is None:
             return
         check = smaller
-    drawn = any(spec.value is None and spec.file is None for spec in check.inputs)
+    drawn = any(spec.drawn for spec in check.inputs)
     for seed in range(seeds if drawn else 1):
         yield Point(replace(check, seed=(check.seed + seed) % 2**63), other_sizes=shrink)
     larger = _larger(check, groups)
@@ -257,7 +257,7 @@ def _bounds(order: Sequence[Expr]) -> list[float]:
 def _ways(spec: InputSpec, bounds: Sequence[float]) -> Iterator[InputSpec]:
     """Ways to draw one input, its own first."""
     yield spec
-    if spec.value is not None or spec.file is not None:
+    if not spec.drawn:
         return
     if not spec.is_floating:
         for low, high in ((0.0, 1.0), (1.0, 3.0), (0.0, 4.0)):

@@ -47,6 +47,7 @@ def second_order(case: Case) -> Case:
     assert total is not None
     return replace(
         case,
+        check=replace(case.check, computed={}),
         scope=scope,
         output=total,
         upstream=variable(UPSTREAM, ()),

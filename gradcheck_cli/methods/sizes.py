@@ -56,7 +56,7 @@ def _slots(check: Check) -> list[Slot]:
     return [
         (i, dim)
         for i, spec in enumerate(check.inputs)
-        if spec.value is None and spec.file is None
+        if spec.drawn
         for dim, size in enumerate(spec.shape)
         if size > 1
     ]

@@ -1,13 +1,13 @@
 """The gradient by torch.autograd: the validated syntax tree evaluated with PyTorch's own functions.
 
-It never reads the graph, so that what runs is what the person wrote. The only module that imports torch.
+It never reads the graph, so that what runs is what the person wrote. Beside it only `own/` imports torch.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import reduce
 from time import perf_counter
@@ -24,7 +24,7 @@ from gradcheck_cli.methods.case import UPSTREAM
 from gradcheck_cli.methods.gradients import Estimate, Gradients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck_cli.lang.parse import Formula
     from gradcheck_cli.methods.case import Case
@@ -34,11 +34,21 @@ _MODULES: dict[str, Any] = {"torch": torch, "F": torch.nn.functional, "math": ma
 
 
 # What PyTorch raises where it refuses a call.
-_REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
+REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 # How often it is run where two runs differ, and what their range is multiplied by. The median of all results
 # that could come out lies between the least and the largest of 8 but for one time in 2^7, whatever their
 # distribution; to lie beyond once more that range, all 8 would err to one side by more than they differ.
 RUNS, _RANGES = 8, 2.0
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch found no memory, on a GPU or (a RuntimeError like any other) on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: " in str(error)
+
+
+def use_threads(count: int) -> None:
+    """Let PyTorch's kernels use as many threads in this process."""
+    torch.set_num_threads(count)
 
 
 def run(case: Case) -> Gradients:
@@ -53,18 +63,22 @@ def run(case: Case) -> Gradients:
     return result if case.check.device == "cpu" else repeated(case, result)
 
 
-def repeated(case: Case, first: Gradients) -> Gradients:
+def repeated(
+    case: Case, first: Gradients, run_once: Callable[[Case], Gradients] | None = None
+) -> Gradients:
     """A result held against further runs: what they differ by is the estimates' error.
 
-    The same object where a second run gives the same bits, or where PyTorch refused.
+    The same object where a second run gives the same bits, or where PyTorch refused. `run_once` is how it is
+    run, where not by PyTorch on the expression.
     """
     if first.unavailable is not None or first.runs > 1:
         return first
-    results = [first, _once(case)]
+    once = run_once or _once
+    results = [first, once(case)]
     if _same(*results):
         return first
     while len(results) < RUNS:
-        results.append(_once(case))
+        results.append(once(case))
     if any(result.unavailable is not None for result in results):
         return next(result for result in results if result.unavailable is not None)
     estimates = {
@@ -103,19 +117,21 @@ def _once(case: Case) -> Gradients:
     check = case.check
     device = require_device(check.device)
     start = perf_counter()
-    with _defaults(getattr(torch, check.dtype), device), warnings.catch_warnings():
+    with defaults(getattr(torch, check.dtype), device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters of a warning shows in the comparison
         try:
             value, gradients = _gradients(case, device)
-        except _REFUSALS as error:
+        except REFUSALS as error:
+            if out_of_memory(error):
+                raise MemoryError from error
             message = str(error).strip().partition("\n")[0][:300]
             return Gradients(
                 "torch",
                 unavailable=f"PyTorch {torch.__version__} refused it: {message}",
                 seconds=perf_counter() - start,
             )
-    estimates = {n: Estimate(_numpy(g)) for n, g in zip(case.wrt, gradients, strict=True)}
-    return Gradients("torch", estimates, _numpy(value), seconds=perf_counter() - start)
+    estimates = {n: Estimate(to_numpy(g)) for n, g in zip(case.wrt, gradients, strict=True)}
+    return Gradients("torch", estimates, to_numpy(value), seconds=perf_counter() - start)
 
 
 def forward_product(case: Case, name: str, direction: Any) -> float | None:
@@ -126,7 +142,7 @@ def forward_product(case: Case, name: str, direction: Any) -> float | None:
     check = case.check
     device = require_device(check.device)
     with (
-        _defaults(getattr(torch, check.dtype), device),
+        defaults(getattr(torch, check.dtype), device),
         warnings.catch_warnings(),
         forward_ad.dual_level(),
     ):
@@ -134,18 +150,18 @@ def forward_product(case: Case, name: str, direction: Any) -> float | None:
         try:
             leaves = _leaves(case, device)
             leaf = leaves[name]
-            tangent = _tensor(direction, leaf.dtype, device)
+            tangent = to_tensor(direction, leaf.dtype, device)
             leaves[name] = forward_ad.make_dual(leaf, tangent)  # type: ignore[no-untyped-call]
             value = evaluate(case, leaves)
             targets = [leaves[other] for other in case.wrt]
             if case.second is not None:
                 value = _first_contracted(case, value, targets, device)
             found = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
-        except _REFUSALS:
+        except REFUSALS:
             return None
         if found is None:
             return 0.0
-        return float((_numpy(found) * case.arrays[UPSTREAM]).sum())
+        return float((to_numpy(found) * case.arrays[UPSTREAM]).sum())
 
 
 def _leaves(case: Case, device: torch.device) -> dict[str, torch.Tensor]:
@@ -161,7 +177,7 @@ def _gradients(case: Case, device: torch.device) -> tuple[torch.Tensor, list[tor
     if case.second is not None and value.requires_grad:
         value = _first_contracted(case, value, targets, device)
     elif value.requires_grad:
-        upstream = _tensor(case.arrays[UPSTREAM], value.dtype, device)
+        upstream = to_tensor(case.arrays[UPSTREAM], value.dtype, device)
     if not value.requires_grad:
         return value, [torch.zeros_like(target) for target in targets]
     found: Sequence[torch.Tensor | None] = torch.autograd.grad(
@@ -179,19 +195,19 @@ def _first_contracted(
     """The gradients times the directions of a second-order case, still to be differentiated."""
     second = case.second
     assert second is not None
-    upstream = _tensor(case.arrays[second.cotangent], value.dtype, device)
+    upstream = to_tensor(case.arrays[second.cotangent], value.dtype, device)
     found = torch.autograd.grad(value, targets, upstream, allow_unused=True, create_graph=True)
     total = value.new_zeros(())
     for name, gradient in zip(case.wrt, found, strict=True):
         if gradient is not None:
             along = case.arrays[second.directions[name]]
-            total = total + (gradient * _tensor(along, gradient.dtype, device)).sum()
+            total = total + (gradient * to_tensor(along, gradient.dtype, device)).sum()
     return total
 
 
 def _leaf(spec: InputSpec, array: Any, check: Check, device: torch.device) -> torch.Tensor:
     dtype = getattr(torch, spec.dtype or check.dtype)
-    tensor = _tensor(array, dtype, device)
+    tensor = to_tensor(array, dtype, device)
     return tensor.requires_grad_() if spec.name in check.wrt else tensor
 
 
@@ -226,26 +242,34 @@ def _bare(name: str) -> Any:
     return reduce(getattr, rest.split("."), _MODULES[module])
 
 
-def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def to_tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A copy, since the engine's arrays stay its own; rounded before it moves: MPS has no float64."""
     return torch.from_numpy(np.array(array)).to(dtype).to(device)
 
 
-def _numpy(tensor: torch.Tensor) -> Any:
+def to_numpy(tensor: torch.Tensor) -> Any:
+    """A tensor's numbers in float64."""
     return np.asarray(tensor.cpu().to(torch.float64).numpy(force=True))
 
 
 @contextmanager
-def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """The check's dtype and device as PyTorch's defaults, put back however the body ends."""
+def defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """The check's dtype and device as PyTorch's defaults, put back however the body ends.
+
+    What a caller in Python may be within ends here: `no_grad`, `inference_mode`, `autocast`.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        if device.type == "cpu":
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(mode=False))
+            stack.enter_context(torch.enable_grad())
+            if torch.is_autocast_enabled(device.type):
+                stack.enter_context(torch.autocast(device.type, enabled=False))
+            # Entering a device makes every call slower, so that it is left out where it changes nothing.
+            if device.type != "cpu" or torch.get_default_device().type != "cpu":
+                stack.enter_context(device)
             yield
-        else:
-            with device:
-                yield
     finally:
         torch.set_default_dtype(before)
 

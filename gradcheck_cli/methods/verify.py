@@ -124,7 +124,7 @@ def verify(
     if not tried:
         notes = ("not verified: the expression has no value for inputs that can be drawn",)
     elif not any(point.other_sizes for point in tried) and _has_sizes(start):
-        drawn = any(spec.value is None and spec.file is None for spec in start.inputs)
+        drawn = any(spec.drawn for spec in start.inputs)
         why = "the expression takes none" if drawn else "the inputs' numbers are given"
         notes = (f"not verified for other sizes: {why}",)
     return Verification(tuple(tried), notes)
@@ -207,7 +207,8 @@ class _Made:
         try:
             values = self.formulas(arrays)
         except REFUSALS as error:
-            msg = f"it can't be evaluated: {error}"
+            why = error.summary if isinstance(error, GradcheckError) else error
+            msg = f"it can't be evaluated: {why}"
             raise WrongError(msg) from error
         trial = Trial(case, form, arrays, values, self.formulas, self.truths)
         by_rules(trial, exact)
@@ -237,7 +238,7 @@ def read(printed: Printed, scope: Mapping[str, Expr], like: Sequence[Expr]) -> t
                 raise WrongError(msg)
             found.append(node)
     except GradcheckError as error:
-        msg = f"it can't be read back: {error}"
+        msg = f"it can't be read back: {error.summary}"
         raise WrongError(msg) from error
     return tuple(found)
 
