@@ -18,8 +18,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class _Sharing:
+    """How many processes run checks at once, this one among them."""
+
+    processes = 1
+
+
+def share_cores(processes: int) -> None:
+    """Let `cores` leave as many to the other ones of `processes` that run checks."""
+    _Sharing.processes = processes
+
+
 def cores() -> int:
-    """How many cores this process may use."""
+    """How many cores this process may use: its part, where others run checks beside it."""
+    return max(1, _available() // _Sharing.processes)
+
+
+def _available() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class ExitCode(IntEnum):
@@ -52,12 +52,27 @@ class Source:
 
     `offsets[i]` is the index in `document` of `text[i]`, with one more entry for the end. None means
     that the text is the document. So a caret is right in plain, quoted, folded and block scalars.
+    `lines_above` is how many lines of the file come before `document`.
     """
 
     text: str
     file: str | None = None
     document: str | None = None
     offsets: Sequence[int] | None = None
+    lines_above: int = 0
+
+    def __reduce__(self) -> tuple[type[Source], tuple[object, ...]]:
+        """Another process gets the lines that the text stands on, not the whole file with every check."""
+        document, offsets, above = self.document, self.offsets, self.lines_above
+        cut = getattr(offsets, "cut", None)
+        if cut is not None:
+            document, offsets, more = cut()
+            above += more
+        elif document is not None and isinstance(offsets, range):
+            document, first, more = lines_of(document, offsets.start, offsets.stop)
+            offsets = range(offsets.start - first, offsets.stop - first)
+            above += more
+        return Source, (self.text, self.file, document, offsets, above)
 
     def where(self, start: int = 0, end: int | None = None) -> Where:
         """The place of `text[start:end]`; a span over several lines is cut at the end of its first."""
@@ -72,7 +87,20 @@ class Source:
         line_end = document.find("\n", line_start)
         line_end = len(document) if line_end < 0 else line_end
         width = max(1, min(last + 1, line_end) - first)
-        return Where(self.file, line, first - line_start + 1, document[line_start:line_end], width)
+        column, source = first - line_start + 1, document[line_start:line_end]
+        return Where(self.file, self.lines_above + line, column, source, width)
+
+
+def lines_of(document: str, start: int, end: int) -> tuple[str, int, int]:
+    r"""The whole lines that hold `document[start:end + 1]`, where they start, and how many come before.
+
+    >>> lines_of("a\nbc\nd\n", 3, 4)
+    ('bc', 2, 1)
+    """
+    first = document.rfind("\n", 0, start) + 1
+    last = document.find("\n", end)
+    lines = document[first : len(document) if last < 0 else last]
+    return lines, first, document.count("\n", 0, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +118,17 @@ class GradcheckError(Exception):
     """Every expected failure. Holds all problems found, so that a file's errors are told at once."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(problem.message for problem in problems))
+        super().__init__(*problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        """As a person reads it: what is wrong, where, and how to fix it."""
+        return "\n".join(format_problem(problem) for problem in self.problems)
+
+    @property
+    def summary(self) -> str:
+        """The sentences alone, for a message that they become part of."""
+        return "; ".join(problem.message for problem in self.problems)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -147,16 +184,41 @@ def excerpt(where: Where, width: int = 76) -> tuple[str, str] | None:
     )
 
 
-def format_problem(problem: Problem) -> str:
-    """The problem as a person reads it: place and sentence, line with caret, hint."""
+def folded(text: str, columns: int, hanging: int = 0) -> Iterator[str]:
+    """`text` in lines of at most so many columns, broken at spaces; a longer word stays whole.
+
+    All lines but the first begin with `hanging` spaces.
+
+    >>> list(folded("one two three", 9, 2))
+    ['one two', '  three']
+    """
+    first, *words = text.lstrip(" ").split(" ")
+    line = " " * (len(text) - len(text.lstrip(" "))) + first
+    for word in words:
+        if cells(line) + 1 + cells(word) > columns:
+            yield line.rstrip()
+            line = " " * hanging + word
+        else:
+            line += f" {word}"
+    yield line
+
+
+def format_problem(problem: Problem, columns: int | None = None) -> str:
+    """The problem as a person reads it: place and sentence, line with caret, hint.
+
+    With `columns`, sentences are folded into so many and the source line is cut to them; the path never is.
+    """
     lines = [f"error[{problem.code}]: {printable(problem.message)}"]
+    if columns is not None:
+        lines = list(folded(lines[0], columns, 4))
     if problem.where is not None:
         lines.append(f"  --> {printable(str(problem.where))}")
-        shown = excerpt(problem.where)
+        shown = excerpt(problem.where, 76 if columns is None else columns - len("   | "))
         if shown is not None:
             lines += ["   | " + shown[0], "   | " + shown[1]]
     if problem.hint:
-        lines.append(f"   = help: {printable(problem.hint)}")
+        hint = f"   = help: {printable(problem.hint)}"
+        lines += [hint] if columns is None else folded(hint, columns, len("   = help: "))
     return "\n".join(lines)
 
 

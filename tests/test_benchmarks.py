@@ -16,7 +16,7 @@ sys.path.insert(
     0, str(Path(__file__).parent.parent)
 )  # benchmarks are no part of the installed package
 
-from benchmarks import cold, engine, large, memory, peers, report, scaling, timing
+from benchmarks import cold, engine, large, memory, parallel, peers, report, scaling, timing
 from benchmarks.peers import OURS
 from benchmarks.portfolio import DTYPES, PEERS, ROWS, Row
 
@@ -128,6 +128,16 @@ def test_the_large_checks_pass_and_are_printed(
 )
 def test_examples_hold(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
+
+
+def test_checks_that_end_otherwise_with_several_jobs_are_named() -> None:
+    row = {"method": "torch", "status": "agrees", "seconds": 1.0, "value": 0.3}
+    check: dict[str, Any] = {"id": "a", "status": "passed", "error": None, "diagnoses": [], "seconds": 1.0}
+    check["gradients"] = [{"input": "x", "derived": "1", "methods": [row]}]
+    slower = {**check, "seconds": 2.0}
+    other = {**check, "status": "failed", "id": "b"}
+    assert parallel.differences({"checks": [check]}, {"checks": [slower]}) == []
+    assert parallel.differences({"checks": [other]}, {"checks": [check]}) == ["b"]
 
 
 def test_an_expression_is_renamed_for_every_cold_round() -> None:

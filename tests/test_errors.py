@@ -13,6 +13,7 @@ from gradcheck_cli.errors import (
     cells,
     did_you_mean,
     excerpt,
+    folded,
     format_problem,
     printable,
 )
@@ -100,7 +101,8 @@ def test_an_error_holds_all_problems_and_the_gravest_exit_code() -> None:
     assert GradcheckError(absent).exit_code is ExitCode.CANNOT_RUN
     error = GradcheckError(absent, usage)
     assert error.exit_code is ExitCode.USAGE
-    assert str(error) == "two; one"
+    assert str(error) == "error[GC302]: two\nerror[GC012]: one"
+    assert error.summary == "two; one"
     assert error.problems == (absent, usage)
 
 
@@ -117,3 +119,22 @@ def test_suggestions() -> None:
 
 def test_cells_of_a_terminal() -> None:
     assert (cells("abc"), cells("漢字"), cells("e\u0301"), cells("")) == (3, 4, 1, 0)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_with_columns_sentences_are_folded_and_the_source_is_cut(columns: int) -> None:
+    source = "expression: " + "x + " * 30 + "y"
+    where = Where("a/long/path/" * 10 + "a.yaml", 3, 80, source, 1)
+    problem = Problem("GC012", "too many words " * 9, where, "say it in fewer words " * 9)
+    first, *rest = format_problem(problem, columns).splitlines()
+    assert first.startswith("error[GC012]: too")
+    wide = [line for line in (first, *rest) if cells(line) > columns]
+    assert [line.startswith("  --> a/long") for line in wide] == [True]
+    words = "".join(format_problem(problem, columns).split())
+    assert "toomanywords" * 9 in words
+    assert "sayitinfewerwords" * 9 in words
+
+
+def test_folding_keeps_words_that_are_too_long_and_the_first_indent() -> None:
+    assert list(folded("   = a" + "b" * 9 + " c", 6, 5)) == ["   =", "     a" + "b" * 9, "     c"]
+    assert list(folded("", 6)) == [""]

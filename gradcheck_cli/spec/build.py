@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import Source, did_you_mean
-from gradcheck_cli.spec.check import Check, InputSpec, Tolerance
+from gradcheck_cli.spec.check import Check, Implementation, InputSpec, Tolerance
 from gradcheck_cli.spec.inputs import check_name, read_input
 from gradcheck_cli.spec.nodes import Document, Entries, Node, Scalar
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CHECKS = 20_000
 # Of `defaults`, these are merged name by name; another key of a check replaces the default's.
-_MERGED = ("dims", "inputs", "let", "manual")
+_MERGED = ("dims", "inputs", "let", "manual", "kwargs")
 _BESIDE_CHECKS = frozenset({"version", "checks", "defaults", "name", "description"})
 
 
@@ -63,6 +63,8 @@ class Builder:
 
     def _add(self, entries: Entries, place: Entries, *, alone: bool) -> None:
         missing = [name for name in ("inputs", "expression") if name not in entries.entries]
+        if "implementation" in entries.entries and "expression" in missing:
+            missing.remove("expression")  # the code alone is checked
         for name in missing:
             self.made.add("GC004", f"`{name}` is missing from this check", place)
         title: str | None = entries.value.get("name")
@@ -130,10 +132,12 @@ def _expand(
     for key in _keys(entries, "let"):
         if check_name(made, key, "a `let` expression") and key.text in given["inputs"]:
             made.add("GC002", f"`{key.text}` is an input and a `let` name at once", key)
+    implementation = _implementation(made, entries)
     common = {
         "name": name,
         "line": made.line(place),
-        "expression": _source(made, entries.entries["expression"]),
+        "expression": _expression(made, entries),
+        "implementation": implementation,
         "description": given.get("description", ""),
         "tags": tuple(given.get("tags", ())),
         "let": tuple(let.items()),
@@ -145,6 +149,7 @@ def _expand(
         "seed": given.get("seed", 0),
         "expect_fail": "expect" in given,
         "expect_code": given.get("expect", "").partition(" ")[2] or None,
+        "given": frozenset(given),
     }
     for chosen in itertools.product(*dims.values()):
         bound = dict(zip(dims, chosen, strict=True))
@@ -180,6 +185,24 @@ def _keys(entries: Entries, name: str) -> Iterable[Scalar]:
 def _source(made: Document, node: Node) -> Source:
     assert isinstance(node, Scalar)
     return made.source(node)
+
+
+def _expression(made: Document, entries: Entries) -> Source:
+    """What is differentiated: an empty text, at the place of `implementation`, where that stands alone."""
+    if "expression" in entries.entries:
+        return _source(made, entries.entries["expression"])
+    return replace(_source(made, entries.entries["implementation"]), text="")
+
+
+def _implementation(made: Document, entries: Entries) -> Implementation | None:
+    node = entries.entries.get("implementation")
+    if node is None:
+        if "kwargs" in entries.entries:
+            hint = "they are what an `implementation` is called with"
+            made.add("GC003", "`kwargs` without `implementation`", entries.keys["kwargs"], hint)
+        return None
+    source = _source(made, node)
+    return Implementation(source.text, None, dict(entries.value.get("kwargs", {})), source)
 
 
 def _named_sources(made: Document, entries: Entries, name: str) -> dict[str, Source]:

@@ -11,10 +11,16 @@ from gradcheck_cli.spec.build import Builder
 from gradcheck_cli.spec.nodes import MAX_BYTES, Document, Entries, Node, Scalar, document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gradcheck_cli.spec.check import Check
 
 _VERSION = 1
-_KEY = re.compile(r"""^(?:---[ ]+)?(["']?)version\1[ \t]*:(?:\s|$)""", re.MULTILINE)
+_KEY = re.compile(r"""^(?:---[ ]+)?(["']?)(\w+)\1[ \t]*(:)(?:\s|$)""", re.MULTILINE)
+_COLON = re.compile(r"\s*:")
+_WHOLE = re.compile(r"\s*[0-9]+[ \t\r]*(?:[#,}\n]|$)")
+# Keys that stand in every spec that could be right.
+_OURS = frozenset({"inputs", "checks", "expression", "implementation"})
 _TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'|[{}\[\]]|[^\s"'{}\[\],:]+""")
 _BRACKETS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
@@ -78,8 +84,11 @@ def text_of(path: Path) -> str:
     return _decoded(content, str(path))
 
 
-def is_spec(path: str | Path) -> bool:
-    """Whether a file in a folder is meant as a spec: whether it has a top-level `version`.
+def is_spec(path: str | Path, *, surely: bool = False) -> bool:
+    """Whether a file in a folder is meant as a spec: a top-level `version` that is a whole number.
+
+    Other programs' files have a `version` too, mostly text (`package.json`, `compose.yml`). So a file with
+    another one counts only where a key of ours stands beside it, and with `surely` any file does.
 
     A cheap test that parses nothing. A file that can't be read counts as one, so that reading it
     says why.
@@ -94,18 +103,24 @@ def is_spec(path: str | Path) -> bool:
         return True
     if "version" not in text:
         return False
-    if text.lstrip().startswith("{"):
-        return _is_flow_spec(text)
-    return _KEY.search(text) is not None
+    flow = text.lstrip().startswith("{")
+    keys = dict(_keys_in_flow(text) if flow else ((m[2], m.end(3)) for m in _KEY.finditer(text)))
+    if "version" not in keys:
+        return False
+    if not _OURS.isdisjoint(keys):
+        return True
+    return not surely and _WHOLE.match(text, keys["version"]) is not None
 
 
-def _is_flow_spec(text: str) -> bool:
+def _keys_in_flow(text: str) -> Iterator[tuple[str, int]]:
+    """The keys of the outermost mapping, each with the place of its colon's end."""
     depth = 0
     for found in _TOKEN.finditer(text):
         depth += _BRACKETS.get(found[0], 0)
-        if depth == 1 and found[0].strip("\"'") == "version":
-            return text[found.end() :].lstrip()[:1] == ":"
-    return False
+        if depth == 1:
+            colon = _COLON.match(text, found.end())
+            if colon is not None:
+                yield found[0].strip("\"'"), colon.end()
 
 
 def _decoded(content: bytes, file: str) -> str:

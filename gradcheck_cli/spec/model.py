@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION = 1
-METHODS = ("torch", "engine", "manual", "derived", "numeric")
+METHODS = ("torch", "engine", "implementation", "manual", "derived", "numeric")
 STRUCTURES = ("symmetric", "lower_triangular", "upper_triangular", "diagonal")
 MAX_SIZE = 2**63 - 1
 MAX_DIMS = 32
 _DEVICE = re.compile(r"(?:cpu|mps|cuda(?::[0-9]{1,3})?)\Z")
-_EXPECT = re.compile(r"fail(?: GC1[0-9]{2})?\Z")
+_EXPECT = re.compile(r"fail(?: GC[12][0-9]{2})?\Z")
+_TARGET = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z", re.ASCII)
 
 JsonSchema = dict[str, Any]
 
@@ -140,6 +141,22 @@ def _expect(value: object) -> object:
     return value
 
 
+def _implementation(value: object) -> object:
+    if not isinstance(value, str) or len(value) > 200 or not _TARGET.match(value):
+        hint = "as in `fused.kernels:gelu`, or `fused.kernels:Gelu.apply`"
+        raise _wrong("must be package.module:object", hint=hint)
+    return value
+
+
+def _constant(value: object) -> object:
+    items = value if isinstance(value, list) else [value]
+    for index, item in enumerate(items):
+        if item is not None and not isinstance(item, str | int | float):
+            at = (index,) if isinstance(value, list) else ()
+            raise _wrong("must be a number, text, true or false, null, or a list of those", *at)
+    return value
+
+
 def _line(value: object, *at: int) -> object:
     if not isinstance(value, str):
         raise _wrong("must be text", *at, hint="put it in quotes")
@@ -172,6 +189,9 @@ def _list_or_one(item: JsonSchema) -> JsonSchema:
 _DTYPES: JsonSchema = {"type": "string", "enum": list(FLOATING)}
 _DEVICES: JsonSchema = {"type": "string", "pattern": "^(cpu|mps|cuda(:[0-9]{1,3})?)$"}
 _METHOD_LIST: JsonSchema = {"type": "array", "items": {"enum": list(METHODS)}, "minItems": 1}
+_TARGET_SCHEMA = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+_PLAIN: JsonSchema = {"type": ["number", "string", "boolean", "null"]}
+_CONSTANTS: JsonSchema = {"anyOf": [_PLAIN, {"type": "array", "items": _PLAIN}]}
 _SHAPE: JsonSchema = {"type": "array", "items": {"type": ["integer", "string"], "minimum": 0}}
 
 Expression = Annotated[
@@ -269,6 +289,16 @@ class CheckModel(_Strict):
         "What an expression that is no scalar is contracted with: random (default), ones, or an "
         "expression."
     )
+    implementation: Annotated[
+        Any, *_checked(_implementation, {"type": "string", "pattern": _TARGET_SCHEMA})
+    ] = _key(
+        "Your own code, `package.module:object`, whose forward and backward are checked: a function, a "
+        "torch.autograd.Function, an nn.Module, or a custom operator. `expression` may be left out then. "
+        "It is imported only with --allow-import."
+    )
+    kwargs: dict[str, Annotated[Any, *_checked(_constant, _CONSTANTS)]] = _key(
+        "Constants for `implementation`, by name: of a function or operator, or of a module's constructor."
+    )
     manual: dict[str, Expression] = _key(
         "Input -> formula of its gradient; `grad` is the upstream one."
     )
@@ -287,7 +317,7 @@ class CheckModel(_Strict):
     tolerance: ToleranceModel = _key("Default: tight in float64, measured in lower precision.")
     seed: Annotated[int, Field(ge=0, le=MAX_SIZE)] = _key("Of the samples. Default 0.")
     expect: Annotated[
-        Any, *_checked(_expect, {"type": "string", "pattern": "^fail( GC1[0-9]{2})?$"})
+        Any, *_checked(_expect, {"type": "string", "pattern": "^fail( GC[12][0-9]{2})?$"})
     ] = _key("`fail`, or `fail GC102`: a known mistake, kept as a test of the checker.")
 
 
@@ -298,7 +328,11 @@ class FileModel(CheckModel):
         title="gradcheck spec",
         json_schema_extra={
             "patternProperties": {"^x-": True},
-            "anyOf": [{"required": ["checks"]}, {"required": ["inputs", "expression"]}],
+            "anyOf": [
+                {"required": ["checks"]},
+                {"required": ["inputs", "expression"]},
+                {"required": ["inputs", "implementation"]},
+            ],
         },
     )
     version: Annotated[

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import overload
 
+from gradcheck_cli.errors import lines_of
+
 _BREAKS = re.compile(r"[ \t]*\n[ \t\n]*")
 _HEADER = re.compile(r"[|>]([-+0-9]*)[^\n]*(?:\n|\Z)")
 _ESCAPED = {"0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f"}
@@ -49,6 +51,16 @@ class ScalarOffsets(Sequence[int]):
                 quoted = self._style in {"'", '"', "json"}
                 return [*indices, self._end - 1 if quoted else last]
         return [self._start] * (len(self._text) + 1)
+
+    def cut(self) -> tuple[str, ScalarOffsets, int]:
+        """The lines that the scalar stands on, its offsets in them, and how many lines come before."""
+        lines, first, above = lines_of(self._document, self._start, self._end)
+        start, end = self._start - first, self._end - first
+        return lines, ScalarOffsets(lines, start, end, self._style, self._text), above
+
+    def __reduce__(self) -> tuple[type[ScalarOffsets], tuple[object, ...]]:
+        whole = (self._document, self._start, self._end, self._style, self._text)
+        return ScalarOffsets, whole
 
     def __len__(self) -> int:
         return len(self._text) + 1

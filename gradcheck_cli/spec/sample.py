@@ -102,6 +102,8 @@ def _input(check: Check, spec: InputSpec) -> NDArray[Any]:
     dtype = spec.dtype or check.dtype
     if spec.file is not None:
         array = _from_file(spec)
+    elif spec.array is not None:
+        array = spec.array
     elif spec.value is not None:
         whole = dtype in RANGES
         array = np.array(spec.value, np.int64 if whole else np.float64).reshape(spec.shape)
@@ -200,8 +202,7 @@ def _structured(spec: InputSpec, array: NDArray[Any]) -> NDArray[Any]:
         result = np.triu(array)
     else:
         result = array * np.eye(array.shape[-1], dtype=array.dtype)
-    given = spec.value is not None or spec.file is not None
-    if given and not np.array_equal(result, array, equal_nan=array.dtype.kind == "f"):
+    if not spec.drawn and not np.array_equal(result, array, equal_nan=array.dtype.kind == "f"):
         raise _problem(
             spec, "GC002", f"input `{spec.name}` is not {spec.structure.replace('_', ' ')}"
         )

@@ -64,16 +64,29 @@ def allowances_of(
     position: int,
     dtype: str,
     results: Sequence[Gradients] = (),
+    code_dtype: str | None = None,
 ) -> Allowances:
-    """What may differ in output `position`, where PyTorch computed in `dtype`."""
+    """What may differ in output `position`, where PyTorch computed in `dtype`.
+
+    `code_dtype` is what the check's `implementation` computed in; default: the check's own.
+    """
+    # The person's own code computes in the check's dtype, or its own; all others but PyTorch in float64.
+    own = check.computed.get(check.wrt[position - 1]) if position else None
+    dtypes = {
+        "torch": dtype,
+        "implementation": code_dtype or coarsest_dtype(check),
+        "manual": "float64" if own is None else own.dtype,
+    }
 
     def measured(method: str) -> Array:
-        if method != "torch" or dtype == "float64":
+        used = dtypes.get(method, "float64")
+        if used == "float64":
             return rounding.of("float64", position)
-        return rounding.of(dtype, position) + 16 * SMALLEST_STEP[dtype]
+        return rounding.of(used, position) + 16 * SMALLEST_STEP[used]
 
     def seen(method: str) -> float:
-        share = UNIT_ROUNDOFF[dtype] / UNIT_ROUNDOFF["float64"] if method == "torch" else 1.0
+        used = dtypes.get(method, "float64")
+        share = UNIT_ROUNDOFF[used] / UNIT_ROUNDOFF["float64"]
         return rounding.glimpse(results, position) * share
 
     # Without the engine there is no plan to run once more, perhaps no rule to make one with.

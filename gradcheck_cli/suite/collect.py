@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where, did_you_mean
+from gradcheck_cli.suite.select import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gradcheck_cli.spec.check import Check
+    from gradcheck_cli.verdict.outcome import CheckOutcome
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
@@ -36,16 +38,31 @@ class Broken:
     file: str
     problems: tuple[Problem, ...]
 
+    @property
+    def outcome(self) -> CheckOutcome:
+        """The file as a check that could not run, so that the totals are honest."""
+        from gradcheck_cli.verdict.outcome import CheckOutcome
+
+        first, *others = self.problems
+        line = None if first.where is None else first.where.line
+        return CheckOutcome(
+            self.file, self.file, "error", self.file, line, error=first, also=tuple(others)
+        )
+
 
 @dataclass
 class Collection:
-    """What was found. `notes` are for a person: files passed over, and folders without a spec."""
+    """What was found. `notes` are for a person: files passed over, and folders without a spec.
+
+    `known` are the file and the name of every check in the files that were read, wanted or not.
+    """
 
     checks: list[Check] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: int = 0
     deselected: int = 0
+    known: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def problems(self) -> list[Problem]:
@@ -53,13 +70,16 @@ class Collection:
         return [problem for broken in self.broken for problem in broken.problems]
 
 
-def collect(arguments: Sequence[str], *, keyword: str | None = None) -> Collection:
+def collect(
+    arguments: Sequence[str], *, keyword: str | None = None, tags: Sequence[str] = ()
+) -> Collection:
     """All checks that `arguments` name, each once, in the order of the arguments.
 
-    A file that can't be read doesn't stop the others: its problems are in the result. `keyword` keeps
-    the checks whose id or tags contain it, whatever the case.
+    A file that can't be read doesn't stop the others: its problems are in the result. `keyword` and `tags`
+    keep some of the checks: see `select`.
 
-    Raises GradcheckError (GC025, exit 5) where nothing is left to check and nothing is wrong either.
+    Raises GradcheckError: GC025 (exit 5) where nothing is left to check and nothing is wrong either, GC028
+    for a `keyword` that can't be read.
     """
     found = Collection()
     seen: set[str] = set()
@@ -73,13 +93,12 @@ def collect(arguments: Sequence[str], *, keyword: str | None = None) -> Collecti
                 continue
             found.checks += [check for check in chosen if check.id not in seen]
             seen.update(check.id for check in chosen)
-    if keyword is not None:
-        wanted = keyword.casefold()
-        kept = [c for c in found.checks if wanted in " ".join((c.id, *c.tags)).casefold()]
-        found.deselected = len(found.checks) - len(kept)
-        found.checks = kept
+    selection = Selection(keyword, tuple(tags))
+    kept = selection.of(found.checks)
+    found.deselected = len(found.checks) - len(kept)
+    found.checks = kept
     if not found.checks and not found.broken:
-        raise GradcheckError(_nothing(arguments, found, keyword))
+        raise GradcheckError(_nothing(arguments, found, selection))
     return found
 
 
@@ -87,10 +106,14 @@ def _shown(path: Path) -> str:
     return STDIN_NAME if str(path) == STDIN else str(path)
 
 
-def _nothing(arguments: Sequence[str], found: Collection, keyword: str | None) -> Problem:
+def _nothing(arguments: Sequence[str], found: Collection, selection: Selection) -> Problem:
     if found.deselected:
-        message = f"none of {found.deselected} checks contains `{keyword}` in its id or tags"
-        hint = "`gradcheck validate -v FILES` lists the names"
+        wanted = [f"`{selection.keyword}`"] * bool(selection.keyword)
+        wanted += [f"the tag {' or '.join(f'`{tag}`' for tag in selection.tags)}"] * bool(
+            selection.tags
+        )
+        message = f"of {found.deselected:,} checks none has {' and '.join(wanted)}"
+        hint = "`gradcheck compare FILES --collect-only` lists the checks; -k looks at ids and tags"
     else:
         message = f"no spec found in {', '.join(arguments)}"
         hint = (
@@ -142,7 +165,7 @@ def _in_folder(folder: Path, found: Collection) -> Iterator[Path]:
             empty = False
             yield path
         else:
-            found.notes.append(f"{path} is passed over: it has no top-level `version`")
+            found.notes.append(f"{path} is passed over: it is no spec")
     if empty:
         found.notes.append(f"{folder} holds no spec")
 
@@ -170,6 +193,7 @@ def _load(
             _require(path)
             loaded[key] = load_file(path)
         found.files += 1
+        found.known.update((check.file, check.name) for check in loaded[key] if check.file)
     return loaded[key]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gradcheck_cli.errors import Problem
     from gradcheck_cli.verdict.outcome import CheckOutcome
@@ -35,7 +35,17 @@ def exit_code(
     """
     endings = {problem.exit_code for problem in problems}
     endings.update(ending(o, strict=strict) for o in outcomes if o.status != "skipped")
+    return gravest(endings)
+
+
+def gravest(endings: Collection[ExitCode]) -> ExitCode:
+    """The first of them in `PRECEDENCE`; NOTHING_SELECTED of none."""
     return next((code for code in PRECEDENCE if code in endings), ExitCode.NOTHING_SELECTED)
+
+
+def is_right(outcome: CheckOutcome, *, strict: bool = False) -> bool:
+    """Whether nothing is wrong with a check, as `--maxfail` and `--last-failed` see it."""
+    return ending(outcome, strict=strict) in (ExitCode.PASSED, ExitCode.NOTHING_SELECTED)
 
 
 def ending(outcome: CheckOutcome, *, strict: bool = False) -> ExitCode:

@@ -243,6 +243,7 @@ def case_of(
         cotangent="random",
         manual={},
         manual_sources={},
+        computed={},
         methods=methods,
     )
     try:

@@ -51,25 +51,32 @@ def _widened(check: Check) -> Check:
     return replace(check, dtype="float64", device="cpu", inputs=inputs)
 
 
-def excused(coarse: Verdict, fine: Verdict, results: Sequence[Gradients], dtype: str) -> Verdict:
-    """The verdict where PyTorch disagrees in `dtype` (`coarse`) and agrees in float64 (`fine`).
+def excused(
+    coarse: Verdict,
+    fine: Verdict,
+    results: Sequence[Gradients],
+    dtype: str,
+    method: str = "torch",
+) -> Verdict:
+    """The verdict where PyTorch (or the check's own code) is off in `dtype`, `coarse`, and not in `fine`.
 
-    It is the one in float64, with PyTorch's row as it was, undecided, and a note; a pass is inconclusive.
+    It is the one in float64, with that method's row as it was, undecided, and a note; a pass is inconclusive.
     """
     name = coarse.outcome.input
-    row = next(row for row in coarse.outcome.methods if row.method == "torch")
-    gradient = next(r.estimates[name].gradient for r in results if r.method == "torch")
+    row = next(row for row in coarse.outcome.methods if row.method == method)
+    gradient = next(r.estimates[name].gradient for r in results if r.method == method)
     what = _apart(gradient, row.max_rel_error)
-    note = Diagnosis("GC306", _message(f"gradient of `{name}`", dtype, what), name, "torch")
+    message = _message(f"gradient of `{name}`", dtype, what, method)
+    note = Diagnosis("GC306", message, name, method)
     reason = f"{what} in {dtype}, and agrees in float64"
     row = replace(row, status="undecided", reason=reason)
     found = fine.outcome
     outcome = replace(
         found,
-        methods=tuple(row if m.method == "torch" else m for m in found.methods),
-        groups=tuple(rest for group in found.groups if (rest := _without(group))),
-        outliers=_without(found.outliers),
-        equal=tuple(pair for pair in found.equal if "torch" not in pair),
+        methods=tuple(row if m.method == method else m for m in found.methods),
+        groups=tuple(rest for group in found.groups if (rest := _without(group, method))),
+        outliers=_without(found.outliers, method),
+        equal=tuple(pair for pair in found.equal if method not in pair),
     )
     status = "inconclusive" if fine.status == "passed" else fine.status
     return replace(fine, outcome=outcome, status=status, notes=(*fine.notes, note))
@@ -83,8 +90,8 @@ def excused_value(value: Array, fine: Array, dtype: str) -> Diagnosis:
     return Diagnosis("GC306", _message("value of the expression", dtype, what), method="torch")
 
 
-def _without(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if name != "torch")
+def _without(names: tuple[str, ...], method: str) -> tuple[str, ...]:
+    return tuple(name for name in names if name != method)
 
 
 def _apart(array: Array, relative: float | None) -> str:
@@ -94,5 +101,6 @@ def _apart(array: Array, relative: float | None) -> str:
     return "off by more than rounding" + (f", by {relative:.2g} of it" if relative else "")
 
 
-def _message(what: str, dtype: str, apart: str) -> str:
-    return f"PyTorch's {what} is {apart} in {dtype}, and right in float64: the dtype is not enough"
+def _message(what: str, dtype: str, apart: str, method: str = "torch") -> str:
+    whose = "PyTorch's" if method == "torch" else "the implementation's"
+    return f"{whose} {what} is {apart} in {dtype}, and right in float64: the dtype is not enough"

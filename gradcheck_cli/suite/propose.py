@@ -66,7 +66,7 @@ def proposals(case: Case) -> Iterator[Proposal]:
     if check.tolerance is not None:
         reason = "the tolerance is wider than the difference"
         yield Proposal(reason, replace(check, tolerance=None), WITHOUT_TOLERANCE)
-    sampled = any(spec.value is None and spec.file is None for spec in check.inputs)
+    sampled = any(spec.drawn for spec in check.inputs)
     if sampled:
         for step in _OTHER_SEEDS:
             reason = f"the samples of seed {check.seed} happen not to show it"
@@ -76,7 +76,7 @@ def proposals(case: Case) -> Iterator[Proposal]:
 
 def _by_nature(spec: InputSpec) -> bool:
     """Whether its sampler says what kind of thing it is: labels, a mask, a distribution."""
-    return spec.sampler in _NATURES and spec.value is None and spec.file is None
+    return spec.sampler in _NATURES and spec.drawn
 
 
 def _hiding(spec: InputSpec, array: Array) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _hiding(spec: InputSpec, array: Array) -> Iterator[str]:
 
 
 def _redrawn(check: Check, spec: InputSpec, reason: str) -> Iterator[Proposal]:
-    if spec.sampler == "normal" and spec.value is None and spec.file is None and not spec.structure:
+    if spec.sampler == "normal" and spec.drawn and not spec.structure:
         # By chance, then: other samples of the same kind are the smallest change.
         for step in _OTHER_SEEDS:
             yield _made(check, reason, seed=check.seed + step)
@@ -154,7 +154,7 @@ def _resized(check: Check) -> Iterator[Proposal]:
     sites = [
         (spec.name, axis, size)
         for spec in check.inputs
-        if spec.value is None and spec.file is None
+        if spec.drawn
         for axis, size in enumerate(spec.shape)
     ]
     used = {size for _, _, size in sites}
@@ -209,7 +209,7 @@ def _wider(check: Check) -> Iterator[Proposal]:
     changed = [
         replace(spec, parameters={**spec.parameters, "std": _WIDE})
         for spec in check.inputs
-        if spec.sampler == "normal" and spec.value is None and spec.file is None
+        if spec.sampler == "normal" and spec.drawn
     ]
     if changed:
         yield with_inputs(check, "the samples are all close to zero", changed)

@@ -15,19 +15,19 @@ from gradcheck_cli.methods.case import Case, prepare, values_of
 from gradcheck_cli.methods.gradients import Array, Estimate, Gradients
 from gradcheck_cli.methods.second_order import second_order
 from gradcheck_cli.suite.attempt import attempt
+from gradcheck_cli.suite.blank import blank
 from gradcheck_cli.suite.budget import Rounding, allowances_of, coarsest_dtype
-from gradcheck_cli.suite.collect import reproduce
 from gradcheck_cli.suite.precision import exact, excused, excused_value, lone
 from gradcheck_cli.suite.repeats import second_look, with_spread
 from gradcheck_cli.suite.settings import Settings
 from gradcheck_cli.verdict.blind import blind_spots
 from gradcheck_cli.verdict.compare import Allowances, compare
+from gradcheck_cli.verdict.grid import pictured
 from gradcheck_cli.verdict.judge import Verdict, judge
 from gradcheck_cli.verdict.outcome import (
     CheckOutcome,
     Diagnosis,
     GradientOutcome,
-    InputOutcome,
     Status,
 )
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from gradcheck_cli.errors import Where
     from gradcheck_cli.spec.check import Check
+    from gradcheck_cli.suite.own_blame import Accused
+    from gradcheck_cli.suite.own_findings import Code
 
 
 _USUAL = Settings()
@@ -44,40 +46,27 @@ _USUAL = Settings()
 def run_check(check: Check, settings: Settings = _USUAL) -> CheckOutcome:
     """Run one check. What goes wrong with it is its outcome's `error`; nothing is raised for that."""
     start = perf_counter()
-    outcome = CheckOutcome(
-        id=check.id,
-        name=check.name,
-        status="error",
-        file=check.file,
-        line=check.line,
-        device=check.device,
-        dtype=check.dtype,
-        seed=check.seed,
-        expression=check.expression.text,
-        manual={name: source.where(0, len(source.text)) for name, source in check.manual.items()},
-        reproduce=reproduce(check),
-        description=check.description,
-        tags=check.tags,
-        order=check.order,
-        inputs=tuple(
-            InputOutcome(spec.name, spec.shape, spec.dtype or check.dtype, spec.name in check.wrt)
-            for spec in check.inputs
-        ),
-        let={name: source.text for name, source in check.let},
-        formulas={name: source.text for name, source in check.manual.items()},
-    )
+    outcome = blank(check)
     loading = 0.0
 
     def judged() -> CheckOutcome:
         nonlocal loading
+        if check.implementation is not None and not check.expression.text:
+            from gradcheck_cli.suite.own_alone import judged_alone
+
+            return _closed(judged_alone(outcome, check, settings), check)
         case = prepare(check)
         before = perf_counter()
+        if "implementation" in applicable(case, check.methods):
+            from gradcheck_cli.suite.own_code import loaded
+
+            case = replace(case, check=loaded(check, settings))
         load(applicable(case, check.methods))
         loading = perf_counter() - before  # importing PyTorch is no check's own time
         with values_of(check):
             # Before anything runs: PyTorch has no limit, and would take all memory, or forever.
             Plan([case.output], limit=memory_limit())
-            return _judged(outcome, case)
+            return _judged(outcome, case, settings)
 
     found, problems = attempt(check, judged)
     if found is None:
@@ -85,14 +74,17 @@ def run_check(check: Check, settings: Settings = _USUAL) -> CheckOutcome:
     return replace(found, seconds=perf_counter() - start - loading)
 
 
-def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
+def _judged(outcome: CheckOutcome, case: Case, settings: Settings) -> CheckOutcome:
     check = case.check
-    first = _first_order(case)
+    first = _first_order(case, settings)
     orders = [first]
     if check.order == 2:
         # Second derivatives, the numeric ones too, are those of the engine's first ones.
         sound = not any("engine" in gradient.outliers for gradient in first.gradients)
-        orders.append(_second_order(case, blame=sound))
+        if any(d.method == "implementation" and d.code != "GC232" for d in first.diagnoses):
+            # Code whose first derivatives are wrong says nothing new with its second ones.
+            case = replace(case, check=replace(case.check, implementation=None))
+        orders.append(_second_order(case, settings, blame=sound))
     outcome = replace(
         outcome,
         status=_worst([status for order in orders for status in order.statuses]),
@@ -102,6 +94,10 @@ def _judged(outcome: CheckOutcome, case: Case) -> CheckOutcome:
     )
     if outcome.status == "passed":
         outcome = replace(outcome, diagnoses=(*outcome.diagnoses, *blind_spots(case)))
+    return _closed(outcome, check)
+
+
+def _closed(outcome: CheckOutcome, check: Check) -> CheckOutcome:
     return _expected(outcome, check) if check.expect_fail else outcome
 
 
@@ -113,9 +109,10 @@ class _Order:
     statuses: Sequence[Status]
     diagnoses: Sequence[Diagnosis]
     value: Mapping[str, float] = field(default_factory=dict)
+    judged: Sequence[_Judged] = ()
 
 
-def _first_order(case: Case) -> _Order:
+def _first_order(case: Case, settings: Settings) -> _Order:
     results: Sequence[Gradients] = _run(case)
     rounding = Rounding(case)
     forward = _compare_values(case, results, rounding, coarsest_dtype(case.check))
@@ -123,7 +120,10 @@ def _first_order(case: Case) -> _Order:
         results = second_look(case, results) or results
         forward = _compare_values(case, results, rounding, coarsest_dtype(case.check))
     blame = forward is None or forward.code == "GC306"
-    found = _of_order(case, results, rounding, 1, blame=blame)
+    code = _code(case, results, rounding)
+    value_of_code = None if code is None else code.value()
+    unexplained = ("implementation",) if value_of_code is not None else ()
+    found = _of_order(case, results, rounding, 1, blame=blame, unexplained=unexplained)
     statuses = [*found.statuses]
     diagnoses = _located(case, 1, found) if blame else [*found.diagnoses]
     if forward is not None:
@@ -134,14 +134,34 @@ def _first_order(case: Case) -> _Order:
         diagnoses.append(undefined)
         statuses.append("inconclusive")
     value = {r.method: float(np.sum(r.value)) for r in results if r.value is not None}
-    return _Order(found.gradients, statuses, diagnoses, value)
+    if code is not None:
+        more = code.findings(value_of_code, found.gradients)
+        diagnoses, statuses = [*diagnoses, *more[0]], [*statuses, *more[1]]
+    return _Order(_pictured(found, settings), statuses, diagnoses, value)
 
 
-def _second_order(case: Case, *, blame: bool = True) -> _Order:
+def _code(case: Case, results: Sequence[Gradients], rounding: Rounding) -> Code | None:
+    """The check's own code, where that has run."""
+    if case.check.implementation is None:
+        return None
+    from gradcheck_cli.suite.own_findings import Code
+
+    return Code.of(case, results, rounding)
+
+
+def _second_order(case: Case, settings: Settings, *, blame: bool = True) -> _Order:
     found = _examined(case, 2, blame=blame)
     located = _located(case, 2, found) if blame else found.diagnoses
     diagnoses = [replace(d, message=f"second derivative: {d.message}") for d in located]
-    return _Order(found.gradients, found.statuses, diagnoses)
+    return _Order(_pictured(found, settings), found.statuses, diagnoses)
+
+
+def _pictured(found: _Order, settings: Settings) -> list[GradientOutcome]:
+    """The gradients with their pictures: of those in which something disagrees, or of all if asked for."""
+    return [
+        pictured(j.verdict.outcome, j.results, j.allowances, always=settings.grids)
+        for j in found.judged
+    ]
 
 
 def _run(case: Case) -> list[Gradients]:
@@ -175,31 +195,51 @@ def _located_value(case: Case, forward: Diagnosis) -> Diagnosis:
 
 
 def _of_order(
-    case: Case, results: Sequence[Gradients], rounding: Rounding, order: int, *, blame: bool = True
+    case: Case,
+    results: Sequence[Gradients],
+    rounding: Rounding,
+    order: int,
+    *,
+    blame: bool = True,
+    unexplained: Sequence[str] = (),
 ) -> _Order:
-    """Judge every input's gradient. Without `blame` nobody is named: the values already differ."""
+    """Judge every input's gradient. Without `blame` nobody is named: the values already differ.
+
+    `unexplained` are methods whose own value differs, so that nothing more has to be said of them.
+    """
     dtype = coarsest_dtype(case.check)
     judged = _verdicts(case, results, rounding, order, dtype)
     if dtype != "float64" and any(lone(j.verdict) for j in judged):
         judged = _excused(case, results, rounding, order, judged)
+    accused: Accused | None = None
+    if any("implementation" in j.verdict.outcome.outliers for j in judged):
+        from gradcheck_cli.suite.own_blame import Accused
+
+        accused = Accused(case, results, rounding)
+        judged = [
+            j._replace(verdict=accused.softened(j.verdict, j.results, position))
+            for position, j in enumerate(judged, start=1)
+        ]
     if not blame:
         judged = [j._replace(verdict=_blameless(j.verdict)) for j in judged]
     if any(_contradicted(j.verdict) for j in judged):
         again = second_look(case, results)
         if again is not None:
-            return _of_order(case, again, rounding, order, blame=blame)
+            return _of_order(case, again, rounding, order, blame=blame, unexplained=unexplained)
     diagnoses = with_spread((note for j in judged for note in j.verdict.notes), results)
     diagnoses += [
-        _explain(case, verdict, held, method, allowances)
-        for verdict, allowances, held in judged
-        for method in verdict.outcome.outliers
+        _explain(case, one, method, position, accused)
+        for position, one in enumerate(judged, start=1)
+        for method in one.verdict.outcome.outliers
+        if method not in unexplained
     ]
     statuses: list[Status] = [j.verdict.status for j in judged]
     refusals = _refusals(results)
     if refusals:
         # A method that was asked for and could not run: the others' agreement is no full pass.
         statuses.append("inconclusive")
-    return _Order([j.verdict.outcome for j in judged], statuses, [*diagnoses, *refusals])
+    outcomes = [j.verdict.outcome for j in judged]
+    return _Order(outcomes, statuses, [*diagnoses, *refusals], judged=judged)
 
 
 def _contradicted(verdict: Verdict) -> bool:
@@ -257,7 +297,8 @@ def _refusals(results: Sequence[Gradients]) -> list[Diagnosis]:
     return [
         Diagnosis("GC304", result.unavailable, method=result.method)
         for result in results
-        if result.unavailable is not None
+        # Code whose value has another shape has run: that is a diagnosis of its own.
+        if result.unavailable is not None and result.value is None
     ]
 
 
@@ -312,15 +353,12 @@ def _not_finite(results: Sequence[Gradients]) -> Diagnosis | None:
 
 
 def _explain(
-    case: Case,
-    verdict: Verdict,
-    results: Sequence[Gradients],
-    method: str,
-    allowances: Allowances,
+    case: Case, judged: _Judged, method: str, position: int, accused: Accused | None
 ) -> Diagnosis:
     """The diagnosis of one outlier."""
     from gradcheck_cli.verdict.diagnosis import Suspect, diagnose  # only a failure needs it
 
+    verdict, allowances, results = judged
     outcome = verdict.outcome
     estimates = {
         r.method: r.estimates[outcome.input] for r in results if outcome.input in r.estimates
@@ -329,6 +367,9 @@ def _explain(
     reference = estimates[outcome.reference]
     if reference.probes is not None:
         reference = _every_element(case, outcome.input, reference, allowances)
+
+    if method == "implementation" and accused is not None:
+        return accused.explained(verdict, reference, position)
 
     def right(array: Array) -> bool:
         pair = (Estimate(np.asarray(array, np.float64)), reference)
@@ -361,9 +402,14 @@ def _place(source: Any) -> Where:
     return where
 
 
+def _is_cause(diagnosis: Diagnosis) -> bool:
+    """Whether it says what is wrong: a kind of mistake, or something about the check's own code."""
+    return diagnosis.code.startswith("GC1") or diagnosis.method == "implementation"
+
+
 def _expected(outcome: CheckOutcome, check: Check) -> CheckOutcome:
     """A check with `expect: fail` passes by failing, with the diagnosis named if one is."""
-    found = [d.code for d in outcome.diagnoses if d.code.startswith("GC1")]
+    found = [d.code for d in outcome.diagnoses if _is_cause(d)]
     if outcome.status == "failed" and check.expect_code in (None, *found):
         return replace(outcome, status="passed", expected_failure=True)
     if outcome.status == "failed":

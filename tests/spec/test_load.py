@@ -40,7 +40,19 @@ def test_the_first_spec() -> None:
     assert (where.line, where.column, where.width) == (6, 14, 9)
     assert str(check.manual_sources["predicted"].where()) == "specs/sse.yaml:8:3"
     assert [spec.shape for spec in check.inputs] == [(3, 8), (3, 8)]
-    assert pickle.loads(pickle.dumps(check)) == check
+
+
+def test_a_check_sent_elsewhere_knows_its_places() -> None:
+    """It goes with the lines that its texts stand on, not with the whole file."""
+    comment = "# a comment\n" * 1000
+    (check,) = load_text(comment + FIRST, "specs/sse.yaml")
+    sent = pickle.dumps(check)
+    again = pickle.loads(sent)
+    assert len(sent) < 5000
+    assert again.expression.where(1, 10) == check.expression.where(1, 10)
+    assert again.manual["predicted"].where() == check.manual["predicted"].where()
+    assert again.inputs[0].source.where() == check.inputs[0].source.where()
+    assert (again.id, again.line, again.wrt, again.dims) == (check.id, 1001, check.wrt, check.dims)
 
 
 def test_json_means_the_same() -> None:
@@ -142,6 +154,14 @@ def test_a_flood_of_problems_is_cut() -> None:
         ("versions: 1\nversion_of: 2\n# version: 1", False),
         ("", False),
         ("\ufeffversion: 1", True),
+        ("version: 2  # newer\r\nname: a\r\n", True),
+        ("version: '1'\nchecks: []\n", True),
+        ('{"version": "1", "expression": "x"}', True),
+        ("version: '3'\nservices:\n  inputs: 1\n", False),
+        ("version: 1.0.0\n", False),
+        ("version:\nname: a\n", False),
+        ('{"name": "version", "version": "1.0.0", "x": {"inputs": 1}}', False),
+        ('{"x": ["inputs"], "version": 1.5}', False),
     ],
 )
 def test_what_counts_as_a_spec(tmp_path: Path, text: str, expected: bool) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 -- its name everywhere
 
 from gradcheck_cli.graph import TABLE, topological
 from gradcheck_cli.methods import derived_method
-from gradcheck_cli.methods.closed_form import closed_form
+from gradcheck_cli.methods.closed_form import derive
 from gradcheck_cli.spec.load import load_text
 from gradcheck_cli.suite import blame
 from gradcheck_cli.suite.run import run_check
@@ -224,9 +224,9 @@ def test_where_no_operation_is_wrong_by_itself_that_is_said(
     def wrong(case: Case, *args: Any, **kwargs: Any) -> Any:
         whole = len(topological([case.output])) > 4
         posed = replace(case, output=case.output * 2.0) if whole else case
-        return closed_form(posed, *args, **kwargs)
+        return derive(posed, *args, **kwargs)
 
-    monkeypatch.setattr(derived_method, "closed_form", wrong)
+    monkeypatch.setattr(derived_method, "derive", wrong)
     outcome = check_of("x", "x.sin().exp().tanh().cos()")
     (found,) = mistakes(outcome, "derived")
     assert found.operator is None

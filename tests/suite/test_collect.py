@@ -61,7 +61,7 @@ def test_a_file_without_version_is_passed_over_in_a_folder_but_wrong_by_name() -
     found = collect(["d"])
     assert names(found) == ["a"]
     assert found.notes == [
-        f"{Path('d/compose.yaml')} is passed over: it has no top-level `version`"
+        f"{Path('d/compose.yaml')} is passed over: it is no spec"
     ]
     named = collect(["d/compose.yaml", "d"])
     assert names(named) == ["a"]
