@@ -1,4 +1,7 @@
-"""gradcheck: is this gradient right?"""
+"""gradcheck: is this gradient right?
+
+PYTEST_DONT_REWRITE: without this word pytest would warn where it starts after this has been imported.
+"""
 
 from __future__ import annotations
 

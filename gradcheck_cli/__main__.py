@@ -5,6 +5,7 @@ It turns every failure into a message and an exit code: no traceback reaches a p
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,7 +16,6 @@ from gradcheck_cli.errors import (
     GradcheckError,
     Problem,
     did_you_mean,
-    format_problem,
     printable,
 )
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What a shell reports for a program that a closed pipe ended: `gradcheck ops | head`.
 _BROKEN_PIPE = 141
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> NoReturn:
@@ -52,6 +53,14 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            return _bug(error, arguments)
+        _drop_stdout()
+        hint = "make room there, or send the output elsewhere"
+        message = f"the output can't be written: {error.strerror}"
+        _tell(Problem("GC305", message, None, hint, ExitCode.CANNOT_RUN))
+        return ExitCode.CANNOT_RUN
     except MemoryError:
         hint = "use smaller shapes, or fewer checks at a time"
         _tell(Problem("GC303", "there is not enough memory", None, hint))
@@ -103,17 +112,13 @@ def _usage_problem(error: Any) -> Problem:
 
 
 def _tell(*problems: Problem) -> None:
-    """Problems on stderr. In colour only on a terminal, where the time to import rich is no matter."""
-    try:
-        if sys.stderr.isatty():
-            from gradcheck_cli.report.terminal import Terminal
+    """Problems on stderr."""
+    from gradcheck_cli.report.terminal import Terminal
 
-            terminal = Terminal(sys.stderr)
-            for problem in problems:
-                terminal.problem(problem)
-        else:
-            for problem in problems:
-                print(format_problem(problem), file=sys.stderr)  # noqa: T201 -- see `run`
+    try:
+        terminal = Terminal(sys.stderr)
+        for problem in problems:
+            terminal.problem(problem)
     except BrokenPipeError:
         _drop_stdout()
 
@@ -150,7 +155,7 @@ def _drop_stdout() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
 
 

@@ -46,7 +46,7 @@ _RECORDS = (
     Code(
         "GC004",
         "a required key is missing",
-        "A check needs `version`, `inputs` and `expression`.",
+        "A check needs `version`, `inputs`, and `expression` or `implementation`.",
         "version: 1\ninputs: {x: {shape: [3]}}",
         "version: 1\ninputs: {x: {shape: [3]}}\nexpression: x.sum()",
     ),
@@ -206,8 +206,9 @@ _RECORDS = (
     Code(
         "GC028",
         "wrong use of the command line",
-        "An option, its value, or the name of a command or operator is not known. `--help` after a "
-        "command lists what it takes.",
+        "An option, its value, or the name of a command or operator is not known; or a key under "
+        "`[tool.gradcheck]` or a variable `GRADCHECK_...` is wrong. `--help` after a command lists what it "
+        "takes.",
         "gradcheck compare spec.yaml --methods tourch",
         "gradcheck compare spec.yaml --methods torch",
     ),
@@ -216,6 +217,41 @@ _RECORDS = (
         "no code for this operator",
         "The formula is right, but it can't be had as code: NumPy and SciPy have no short form of an "
         "operator in it, such as a convolution, or PyTorch has it for its own use only.",
+    ),
+    Code(
+        "GC030",
+        "import not allowed",
+        "`implementation` names code that running the check would import, and importing runs it. A spec may "
+        "come from anywhere, so code is imported only where `--allow-import`, or `allow-imports` in "
+        "pyproject.toml, names its package.",
+        "gradcheck compare gelu.yaml  # with implementation: fused.kernels:gelu",
+        "gradcheck compare gelu.yaml --allow-import fused",
+    ),
+    Code(
+        "GC031",
+        "implementation not found",
+        "There is no such module, or no such object in it. Installed packages and the current folder are "
+        "searched, as with `python -m`.",
+        "implementation: fused.kernels:gleu",
+        "implementation: fused.kernels:gelu",
+    ),
+    Code(
+        "GC032",
+        "implementation can't be called with these inputs",
+        "It is called with the check's inputs by name, or in the spec's order where its signature has none "
+        "of their names; `kwargs` are constants that it takes besides. It returns one floating-point tensor, "
+        "or a tuple in which only one is.",
+        "kwargs: {epsilon: 1e-5}  # for def layer_norm(x, weight, bias, eps)",
+        "kwargs: {eps: 1e-5}",
+    ),
+    Code(
+        "GC033",
+        "not a report, or not of one run",
+        "`gradcheck merge` reads reports that `gradcheck compare --json` or `--report jsonl=` wrote: format 1, "
+        "with the fields of their types. Where two hold the same check, they agree on it: reports of different "
+        "versions of a spec can't be made one.",
+        "gradcheck merge results.xml",
+        "gradcheck merge shard-1.json shard-2.json",
     ),
     Code(
         "GC101",
@@ -415,6 +451,111 @@ _RECORDS = (
         "cotangent: random",
     ),
     Code(
+        "GC220",
+        "the implementation's value differs",
+        "The forward pass of the `implementation` gives another value than the expression, by PyTorch and by "
+        "gradcheck's kernels, so its gradient is that of another function.",
+        "return x * torch.sigmoid(1.7 * x)  # for F.gelu(x)",
+        "return 0.5 * x * (1 + torch.erf(x / 2**0.5))",
+    ),
+    Code(
+        "GC221",
+        "wrong for strided tensors",
+        "The `implementation` gives another value or gradient where an input, or the upstream gradient, is "
+        "the same numbers in another layout: a transposed matrix, every other element of a row. Kernels that "
+        "index memory themselves assume contiguous tensors.",
+        "grad_x = kernel(grad, x)  # indexes grad as if it were contiguous",
+        "grad_x = kernel(grad.contiguous(), x.contiguous())",
+    ),
+    Code(
+        "GC222",
+        "wrong for broadcast tensors",
+        "The same where a tensor is expanded: all its rows are one and the same in memory, with stride 0. "
+        "The upstream gradient of a sum is such a tensor.",
+        "grad.view(-1)[i]  # of grad = torch.ones(()).expand(3, 4)",
+        "grad = grad.contiguous()",
+    ),
+    Code(
+        "GC223",
+        "zero upstream gradient",
+        "A gradient is linear in the upstream one: where that is zero, so is it. NaN there comes of 0 / 0 or "
+        "0 * inf, anything else of a term that leaves `grad` out.",
+        "return grad / grad.norm() * x",
+        "return grad * x",
+    ),
+    Code(
+        "GC224",
+        "undefined upstream gradient",
+        "Where an output isn't used, its upstream gradient is undefined, and backward gets zeros or, after "
+        "`ctx.set_materialize_grads(False)`, None. It must give zeros or None then, and no error.",
+        "return grad * x  # grad is None",
+        "return None if grad is None else grad * x",
+    ),
+    Code(
+        "GC225",
+        "modifies its inputs",
+        "Forward or backward writes into an input or into the upstream gradient. Whoever uses that tensor "
+        "afterwards, another branch of the graph above all, gets wrong numbers without an error.",
+        "grad.mul_(mask); return grad",
+        "return grad * mask",
+    ),
+    Code(
+        "GC226",
+        "two runs differ",
+        "Two runs on the same inputs differ by more than rounding: memory that isn't initialised, a race "
+        "between threads, random numbers.",
+        "out = torch.empty_like(x)  # and not all of it is written",
+        "out = torch.zeros_like(x)",
+    ),
+    Code(
+        "GC227",
+        "gradient of another dtype, shape or device",
+        "What backward returns for an input is a tensor of that input's dtype and shape on its device. "
+        "PyTorch converts, and sums over broadcast axes, without a word: at best that costs time.",
+        "return grad.double() * x",
+        "return grad * x",
+    ),
+    Code(
+        "GC228",
+        "depends on which inputs need a gradient",
+        "Where only one of the inputs requires a gradient, its gradient is another than with all of them, or "
+        "there is an error: `ctx.needs_input_grad` is tested for the wrong position, mostly.",
+        "if ctx.needs_input_grad[0]: grad_weight = ...  # weight is the second input",
+        "if ctx.needs_input_grad[1]: grad_weight = ...",
+    ),
+    Code(
+        "GC229",
+        "second derivative wrong",
+        "Backward can be differentiated, and the result is wrong: it uses tensors kept from forward that "
+        "are neither inputs nor outputs, or leaves the graph. Gradient penalties are then silently wrong. "
+        "Save inputs and outputs only, or say that there is no second derivative.",
+        "def backward(ctx, grad): ...  # with ctx.saved = torch.tanh(x)",
+        "@torch.autograd.function.once_differentiable\ndef backward(ctx, grad): ...",
+    ),
+    Code(
+        "GC230",
+        "torch.library.opcheck fails",
+        "The custom operator's registration is wrong: its schema, its fake kernel or how autograd is "
+        "registered. `torch.compile` and `torch.export` rely on those.",
+    ),
+    Code(
+        "GC231",
+        "wrong in this dtype",
+        "The `implementation` is right in float64 and off by far more than rounding explains in the check's "
+        "dtype, in which PyTorch is right: sums accumulated in low precision, or an intermediate result that "
+        "overflows.",
+        "x.sum()  # accumulated in bfloat16 by a kernel",
+        "x.float().sum().to(x.dtype)",
+    ),
+    Code(
+        "GC232",
+        "refuses some tensors",
+        "The `implementation` raises an error for strided or broadcast tensors. That is safe, as nobody gets "
+        "wrong numbers, but callers have to know. A warning: the verdict stands.",
+        "x.view(-1)  # of a transposed matrix",
+        "x.reshape(-1)",
+    ),
+    Code(
         "GC301",
         "results differ from run to run",
         "PyTorch gave other bits when it was run again: atomic additions, on a GPU above all, sum in any "
@@ -458,6 +599,31 @@ _RECORDS = (
         "A formula that gradcheck derived was tried before it was shown, and gave another value than the "
         "derivative rules alone, differences or PyTorch. It is a bug of gradcheck (exit 3): please report "
         "the expression with its inputs.",
+    ),
+    Code(
+        "GC308",
+        "the implementation failed",
+        "The code that `implementation` names raised an error when it was imported or run. The error's last "
+        "line and place are shown.",
+    ),
+    Code(
+        "GC309",
+        "time limit",
+        "The check took longer than `--timeout` allows, and the process that ran it was ended. The other "
+        "checks are not affected. Of what the check found up to then nothing is known.",
+    ),
+    Code(
+        "GC310",
+        "the worker process ended",
+        "The process that ran the check ended in the middle: it was killed, as the system does where memory "
+        "runs out, or code that the check runs crashed or left it. The other checks are not affected.",
+    ),
+    Code(
+        "GC311",
+        "cluster not available",
+        "The scheduler that `--cluster` names can't be reached, it has no workers, these have another "
+        "version of gradcheck, or the package `distributed` is not installed here "
+        "(`pip install 'gradcheck-cli[cluster]'`).",
     ),
 )
 

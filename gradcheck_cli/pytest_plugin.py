@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import suppress
 from dataclasses import replace
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
     from pathlib import Path
 
     from gradcheck_cli.suite.config import Config
@@ -41,6 +45,32 @@ _TAKEN = frozenset(
 
 class GradcheckWarning(pytest.PytestWarning):
     """A check could not decide; with `--gradcheck-strict` that is a failure."""
+
+
+class _AsWritten:
+    """Finds gradcheck's own modules before pytest does, which would rewrite the asserts of every one.
+
+    pytest marks all packages of a distribution that has a plugin, and offers no way out but a mark in each
+    module: several hundred would be compiled again, in every run where no bytecode is kept.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        """As the interpreter would find it; nothing for another package's."""
+        ours = name.startswith("gradcheck_cli.")
+        return PathFinder.find_spec(name, path, target) if ours else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Keep pytest from rewriting this package, before a project's conftest can import it."""
+    sys.meta_path.insert(0, _AsWritten)
+
+    def remove() -> None:
+        with suppress(ValueError):  # somebody put the list back as it was
+            sys.meta_path.remove(_AsWritten)
+
+    early_config.add_cleanup(remove)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -36,10 +36,14 @@ ROOMS = (
 )
 # Third-party packages that only some modules may import, and why.
 ONLY_IN = {
-    "torch": ("methods/torch_method.py", "cli/doctor.py"),
+    "torch": (
+        "methods/torch_method.py",
+        "methods/implementation_method.py",
+        "methods/own/",
+        "cli/doctor.py",
+    ),
     "rich": ("report/",),
     "jinja2": ("report/",),
-    "pebble": ("suite/",),
     "distributed": ("suite/",),
     "watchfiles": ("cli/",),
     "typer": ("cli/", "__main__.py"),

@@ -19,7 +19,10 @@ INSTALLS = re.findall(r"```sh\n(.+?)\n```", README, re.DOTALL)
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     """Run a command line of the README with `gradcheck` being this interpreter's."""
-    function = f'gradcheck() {{ "{sys.executable}" -m gradcheck_cli "$@"; }}\n'
+    function = "".join(
+        f'{name}() {{ "{sys.executable}" -m {module} "$@"; }}\n'
+        for name, module in (("gradcheck", "gradcheck_cli"), ("pytest", "pytest"))
+    )
     environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR")}
     return subprocess.run(
         ["bash", "-c", function + command],

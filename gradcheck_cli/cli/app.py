@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 import gradcheck_cli
+from gradcheck_cli.cli.help import Sections
 
 _HELP = (
     "Is this gradient right? Checks a gradient five independent ways and says which one is wrong."
 )
 # In the order in which the help lists them.
 _COMMANDS = (
-    *("compare", "audit", "derive", "trace", "validate", "init", "ops", "explain", "schema"),
-    "doctor",
+    *("compare", "merge", "audit", "derive", "trace", "validate"),
+    *("init", "ops", "explain", "schema", "doctor", "completion"),
 )
 
 
@@ -56,5 +57,5 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback()(_root)
     for name in named or _COMMANDS:
-        app.command(name)(getattr(import_module(f"gradcheck_cli.cli.{name}"), name))
+        app.command(name, cls=Sections)(getattr(import_module(f"gradcheck_cli.cli.{name}"), name))
     return app

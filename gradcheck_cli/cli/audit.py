@@ -9,7 +9,7 @@ from gradcheck_cli.cli.arguments import Dtypes, Files, Json, Keyword, Seed
 
 
 def audit(
-    files: Files,
+    files: Files = None,
     dtype: Dtypes = None,
     seed: Seed = None,
     json: Json = None,
@@ -26,23 +26,27 @@ def audit(
     from time import perf_counter
 
     from gradcheck_cli.cli.collector import settle
-    from gradcheck_cli.cli.options import Overrides, misused
+    from gradcheck_cli.cli.config import configured_files, option
+    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.cli.running import show_notes, tell_broken
     from gradcheck_cli.report.audit import AuditReport, document
-    from gradcheck_cli.report.json_report import ReportFile, to_text
+    from gradcheck_cli.report.files import ReportFile
+    from gradcheck_cli.report.json_report import to_text
     from gradcheck_cli.report.progress import Bar
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.suite.audit import audit_check, exit_code
     from gradcheck_cli.suite.collect import collect
+    from gradcheck_cli.suite.config import read
+    from gradcheck_cli.suite.overrides import Overrides, plan
 
     if verbose and quiet:
         misused("-v and -q contradict each other", "give one of them")
     start = perf_counter()
-    overrides = Overrides.of(None, None, dtype, seed, None, None)
+    overrides = Overrides.of(read({"dtype": dtype, "seed": seed}, option))
     target = None if json is None else ReportFile(json)
-    found = collect(files, keyword=keyword)
+    found = collect(configured_files(files, "audit"), keyword=keyword)
     show_notes(found.notes)
-    checks = [check for check, _ in overrides.apply(found.checks)]
+    checks = [planned.check for planned in plan(found.checks, overrides)]
     terminal = Terminal(sys.stderr if target is not None and target.is_stdout else sys.stdout)
     report = AuditReport(terminal, verbosity=verbose - quiet)
     tell_broken(found)

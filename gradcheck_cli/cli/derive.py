@@ -95,7 +95,7 @@ def derive(
     _check_together(style, kind, steps=steps, write=write, force=force)
     target = None
     if json is not None:
-        from gradcheck_cli.report.json_report import ReportFile
+        from gradcheck_cli.report.files import ReportFile
 
         target = ReportFile(json)
     subjects = _subjects(what, inputs, check, wrt or (), assume or ())

@@ -8,7 +8,7 @@ from typing import Any
 # A fact: its name, what is so, and whether it is as it should be.
 _Row = tuple[str, str, bool]
 _PACKAGES = ("numpy", "scipy", "pyyaml", "pydantic", "typer", "rich")
-_EXTRAS = ("safetensors",)
+_EXTRAS = ("distributed", "safetensors", "watchfiles")
 
 
 def doctor() -> int:
@@ -23,11 +23,24 @@ def doctor() -> int:
         ("python", f"{platform.python_version()} ({sys.executable})", True),
         ("system", platform.platform(), True),
     ]
-    rows += [_package(name) for name in _PACKAGES]
+    rows += [_configuration(), *(_package(name) for name in _PACKAGES)]
     rows += _torch()
     rows += [(name, _version(name) or "not installed (optional)", True) for name in _EXTRAS]
     facts(Terminal(sys.stdout), rows)
     return ExitCode.PASSED if all(good for _, _, good in rows) else ExitCode.CANNOT_RUN
+
+
+def _configuration() -> _Row:
+    """Where this folder's defaults come from."""
+    from gradcheck_cli.cli.config import configuration
+    from gradcheck_cli.errors import GradcheckError
+
+    try:
+        found = configuration({})
+    except GradcheckError as error:
+        return "configuration", error.problems[0].message, False
+    file = found.project.file
+    return "configuration", "none" if file is None else str(file), True
 
 
 def _version(package: str) -> str | None:

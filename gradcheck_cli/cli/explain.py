@@ -26,7 +26,9 @@ def explain(
     wanted = code.strip().upper()
     wanted = f"GC{wanted}" if wanted.isdecimal() else wanted
     if wanted not in CODES:
-        hint = did_you_mean(wanted, CODES) or "`gradcheck explain` lists all codes"
+        hint = (
+            did_you_mean(wanted.replace("O", "0"), CODES) or "`gradcheck explain` lists all codes"
+        )
         misused(f"there is no code `{code}`", hint)
     code_page(terminal, CODES[wanted])
     return ExitCode.PASSED

@@ -26,7 +26,7 @@ def write(what: str, answers: Sequence[Answer], *, force: bool) -> None:
     Raises GradcheckError where it can't be edited safely, and where what was written is not read back as the
     same checks with right formulas; the file is as it was then.
     """
-    from gradcheck_cli.report.json_report import ReportFile
+    from gradcheck_cli.report.files import ReportFile
     from gradcheck_cli.spec.load import load_text, text_of
     from gradcheck_cli.spec.rewrite import rewritten
 

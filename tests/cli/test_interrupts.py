@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from gradcheck_cli.cli.interrupts import interrupts
+from gradcheck_cli.cli.interrupts import Interrupts, interrupts
 
 
 class Thing:
@@ -36,6 +36,21 @@ def test_what_a_callback_drops_is_raised_again(capsys: pytest.CaptureFixture[str
         with pytest.raises(KeyboardInterrupt):
             interrupted()
     assert capsys.readouterr().err == ""
+
+
+def test_the_first_waits_until_what_is_begun_is_done() -> None:
+    done = []
+
+    def work(interrupted: Interrupts) -> None:
+        with interrupted.held():
+            press()
+            done.append(1)
+
+    with interrupts() as interrupted:
+        for _ in range(2):  # a second Ctrl-C doesn't wait
+            with pytest.raises(KeyboardInterrupt):
+                work(interrupted)
+    assert done == [1]
 
 
 def test_nothing_is_raised_where_nobody_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -47,6 +48,7 @@ def test_no_torch_where_none_is_needed() -> None:
     )
     for arguments in (
         ["compare", "right.yaml", OWN],
+        ["compare", "right.yaml", "--collect-only", "-q"],
         ["validate", "right.yaml"],
         ["ops"],
         ["ops", "layer_norm"],
@@ -56,6 +58,9 @@ def test_no_torch_where_none_is_needed() -> None:
         ["trace", "right.yaml", "--graph", "tree"],
         ["init", "new.yaml"],
         ["schema"],
+        ["schema", "--install", "right.yaml"],
+        ["completion", "bash"],
+        ["completion", "fish", "--", "gradcheck", "ops", "softm"],
     ):
         result = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, check=False
@@ -65,10 +70,13 @@ def test_no_torch_where_none_is_needed() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from gradcheck_cli.__main__ import run; run(['--help']); "
-        "assert not {'numpy', 'pydantic', 'rich', 'yaml', 'torch'} & sys.modules.keys()"
+        "import sys; from gradcheck_cli.__main__ import run; run(sys.argv[1:]); "
+        "assert not {'numpy', 'rich', 'yaml', 'torch'} & sys.modules.keys(); "
+        # Typer itself reads a command's options by it.
+        "assert sys.argv[1] == 'compare' or 'pydantic' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    for arguments in (["--help"], ["compare", "--help"]):
+        subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
 
 
 def test_derive_imports_what_it_needs() -> None:
@@ -117,21 +125,87 @@ def test_a_reader_that_goes_away() -> None:
         assert running.wait(timeout=60) == 141
 
 
-def test_ctrl_c_leaves_no_report(folder: Path) -> None:
-    sizes = ", ".join(map(str, range(1, 3000)))
+def many(number: int = 3000) -> None:
+    """A spec of so many checks, each a few milliseconds."""
+    sizes = ", ".join(map(str, range(1, number)))
     Path("many.yaml").write_text(
         f"version: 1\ndims: {{N: [{sizes}]}}\ninputs: {{x: {{shape: [N]}}}}\nexpression: x.exp().sum()\n"
     )
+
+
+MANY = ("compare", "many.yaml", "--methods=engine,numeric")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_reports_what_finished(folder: Path, jobs: str) -> None:
+    many()
     with subprocess.Popen(
-        [*COMMAND, "compare", "many.yaml", "--methods=engine,numeric", "--json", "report.json"],
+        [*COMMAND, *MANY, "-j", jobs, "--json", "report.json", "--report", "lines.jsonl"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
         assert running.stdout is not None
-        assert running.stdout.readline()
+        for _ in range(5):
+            assert running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert err == "interrupted\n"
-    assert sorted(p.name for p in folder.iterdir()) == ["many.yaml", "right.yaml", "wrong.yaml"]
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, "")
+    report = json.loads(Path("report.json").read_text())
+    summary = report["summary"]
+    assert summary["interrupted"]
+    assert summary["exit_code"] == 130
+    assert summary["passed"] == len(report["checks"]) >= 5
+    assert summary["passed"] + summary["not_run"] == 2999
+    lines = [json.loads(line) for line in Path("lines.jsonl").read_text().splitlines()]
+    assert sorted(line["id"] for line in lines if "id" in line) == sorted(
+        check["id"] for check in report["checks"]
+    )
+    assert f"interrupted; {summary['not_run']:,} checks not run" in out
+    # Nothing half-written is left.
+    assert {path.name for path in folder.iterdir()} == {
+        *("many.yaml", "right.yaml", "wrong.yaml", "report.json", "lines.jsonl"),
+        ".gradcheck_cache",
+    }
+
+
+def test_a_reader_that_goes_away_costs_no_report() -> None:
+    many(200)
+    with subprocess.Popen(
+        [*COMMAND, *MANY, "--json", "report.json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=60) == 141
+    summary = json.loads(Path("report.json").read_text())["summary"]
+    assert summary["interrupted"]
+    assert summary["passed"] >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_under_the_output_costs_no_report() -> None:
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [*COMMAND, "compare", ".", OWN, "--json", "report.json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 4
+    assert result.stderr.startswith("error[GC305]: the output can't be written: No space left")
+    assert json.loads(Path("report.json").read_text())["summary"]["interrupted"]
+
+
+def test_two_workers_report_what_one_does() -> None:
+    reports = []
+    for more in (["-j", "1"], ["-j", "2", "--timeout", "30s", "--maxfail", "9"]):
+        result = process("compare", ".", OWN, *more, "--json", "-")
+        assert result.returncode == 1
+        checks = json.loads(result.stdout)["checks"]
+        reports.append([(c["id"], c["index"], c["status"], c["reproduce"]) for c in checks])
+    assert reports[0] == reports[1]
+    assert [status for _, _, status, _ in reports[0]] == ["passed", "failed"]
