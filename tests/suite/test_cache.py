@@ -162,3 +162,12 @@ def test_runs_at_once_leave_a_whole_record(cache: Cache) -> None:
     numbers = {name.split("::")[1].split("-")[0] for name in found}
     assert found == {f"a.yaml::{number}-{k}" for number in numbers for k in range(200)}
     assert listed(cache.folder) == [".gitignore", "CACHEDIR.TAG", "record.json"]
+
+
+def test_names_that_can_be_no_path_are_forgotten(cache: Cache) -> None:
+    cache.folder.mkdir()
+    failed = ["x" * 5000 + "::a", "a\0b::c", "..::d", "b.yaml::e"]
+    document = {"version": 1, "failed": failed, "durations": {}}
+    (cache.folder / "record.json").write_text(json.dumps(document))
+    assert cache.update([outcome("wrong")], [("a.yaml", "wrong")], strict=False) is None
+    assert cache.read().failed == {"a.yaml::wrong", "b.yaml::e"}

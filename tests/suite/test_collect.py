@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gradcheck_cli.errors import ExitCode, GradcheckError
-from gradcheck_cli.suite.collect import Collection, collect
+from gradcheck_cli.suite.collect import Collection, collect, reproduce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPEC = """\
 version: 1
@@ -60,9 +66,7 @@ def test_a_file_without_version_is_passed_over_in_a_folder_but_wrong_by_name() -
     write("d/compose.yaml", "services: {web: {image: x}}\n")
     found = collect(["d"])
     assert names(found) == ["a"]
-    assert found.notes == [
-        f"{Path('d/compose.yaml')} is passed over: it is no spec"
-    ]
+    assert found.notes == [f"{Path('d/compose.yaml')} is passed over: it is no spec"]
     named = collect(["d/compose.yaml", "d"])
     assert names(named) == ["a"]
     assert named.problems[0].exit_code == ExitCode.USAGE
@@ -168,3 +172,43 @@ def test_keyword_looks_at_names_and_tags() -> None:
 def test_a_name_that_is_too_long_for_a_path() -> None:
     (problem,) = collect(["x" * 5000]).problems
     assert problem.exit_code == ExitCode.CANNOT_RUN
+
+
+@pytest.mark.parametrize("argument", ["a::b.yaml::two", "./a::b.yaml::two"])
+def test_a_check_of_a_file_whose_own_name_is_parted(argument: str) -> None:
+    write("a::b.yaml", MANY)
+    assert names(collect([argument])) == ["two", "two"]
+
+
+def test_a_file_that_could_be_an_option() -> None:
+    write("-x.yaml")
+    (check,) = collect(["."]).checks
+    assert reproduce(check) == "gradcheck compare ./-x.yaml::-x"
+
+
+def test_a_folder_that_cannot_be_read_may_hold_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("d/a.yaml")
+    write("d/closed/b.yaml")
+    scandir = os.scandir
+
+    def refusing(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = collect(["d", "d/closed"])
+    assert names(found) == ["a"]
+    (problem,) = found.problems
+    assert (problem.code, problem.exit_code) == ("GC027", ExitCode.CANNOT_RUN)
+    assert str(problem.where) == str(Path("d/closed"))
+    assert found.notes == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_glob_waits_for_no_pipe() -> None:
+    write("a.yaml")
+    os.mkfifo("pipe.yaml")
+    found = collect(["*.yaml"])
+    assert names(found) == ["a"]
+    assert found.notes == ["pipe.yaml is passed over: it is no file"]

@@ -6,7 +6,6 @@ import importlib.util
 import socket
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ from gradcheck_cli.suite.execute import Execution, execute
 from gradcheck_cli.suite.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gradcheck_cli.spec.check import Check
     from gradcheck_cli.verdict.outcome import CheckOutcome
@@ -63,21 +62,15 @@ def ran(checks: list[Check], how: Execution) -> dict[int, CheckOutcome]:
     return dict(execute(checks, how, Settings()))
 
 
-def timeless(outcome: CheckOutcome) -> CheckOutcome:
-    gradients = tuple(
-        replace(g, methods=tuple(replace(m, seconds=0.0) for m in g.methods))
-        for g in outcome.gradients
-    )
-    return replace(outcome, seconds=0.0, gradients=gradients)
-
-
-def test_the_same_as_here_and_what_is_slow_is_ended(address: str) -> None:
+def test_the_same_as_here_and_what_is_slow_is_ended(
+    address: str, timeless: Callable[..., Any]
+) -> None:
     checks = checks_of(RIGHT, WRONG, BROKEN)
     here = ran(checks, Execution())
     assert [here[n].status for n in range(9)] == ["passed"] * 4 + ["failed"] * 4 + ["error"]
     there = ran([*checks, *checks_of(ENDLESS)], Execution(cluster=address, timeout=2))
     slow = there.pop(9)
-    assert {n: timeless(o) for n, o in there.items()} == {n: timeless(o) for n, o in here.items()}
+    assert timeless(there) == timeless(here)
     assert slow.error is not None
     assert (slow.status, slow.error.code) == ("error", "GC309")
     # The cluster is none the worse, and a run that is given up ends on it too.
