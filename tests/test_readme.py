@@ -36,7 +36,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 
 def normalised(text: str) -> str:
     """Without what differs from run to run: times, and trailing blanks."""
-    text = re.sub(r"\d+(\.\d+)? m?s\b", "TIME", text)
+    text = re.sub(r"\d+(\.\d+)? ?m?s\b", "TIME", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
