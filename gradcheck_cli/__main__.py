@@ -29,6 +29,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 def main() -> NoReturn:
     """Run the command line of this process and end the process."""
+    _open_streams()
     collector.relax()
     # To find plugins for pydantic all installed packages are looked through, and none is for spec files.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -54,6 +55,11 @@ def run(arguments: Sequence[str]) -> int:
         _drop_stdout()
         return _BROKEN_PIPE
     except OSError as error:
+        if error.errno == errno.ENOENT and not _has_folder():
+            hint = "change to one that exists"
+            message = "the folder that this runs in was removed"
+            _tell(Problem("GC027", message, None, hint, ExitCode.CANNOT_RUN))
+            return ExitCode.CANNOT_RUN
         if error.errno not in _NO_ROOM:
             return _bug(error, arguments)
         _drop_stdout()
@@ -157,6 +163,27 @@ def _drop_stdout() -> None:
             stream.flush()
         except OSError:
             os.dup2(nowhere, stream.fileno())
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 -- no more than the question
+    except OSError:
+        return False
+    return True
+
+
+def _open_streams() -> None:
+    """Let a standard stream that the process was started without (`>&-`) lead nowhere.
+
+    Else the next file that is opened, a report even, would take its number, and a library's output with it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)  # workers have the same three
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
 
 
 def _finish(code: int) -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,18 +145,18 @@ def compare(
 
     start = perf_counter()
     given = {
-        "methods": methods if methods is None or isinstance(methods, str) else [*methods],
+        "methods": None if methods is None else _texts("methods", methods),
         "device": None if device is None else str(device),
         "dtype": None if dtype is None else dtype_name(dtype),
         "seed": seed,
         "rtol": rtol,
         "atol": atol,
         "strict": strict,
-        "allow-imports": None if allow_imports is None else _texts(allow_imports),
+        "allow-imports": None if allow_imports is None else _texts("allow_imports", allow_imports),
     }
     mine = read(given, _argument).over(from_environment(os.environ))
     project = find_project(Path.cwd()).config
-    found = _found(spec, keyword, _texts(tags))
+    found = _found(spec, keyword, _texts("tags", tags))
     planned = plan(found.checks, Overrides.of(mine), Overrides.of(project))
     settled = mine.over(project)
     settings = Settings(allow_imports=settled.allow_imports or ())
@@ -224,13 +224,13 @@ def check(
         "order": order,
         "dtype": dtype,
         "device": device,
-        "methods": None if methods is None else _texts(methods),
+        "methods": None if methods is None else _texts("methods", methods),
         "tolerance": tolerance,
         "seed": seed,
     }
     arguments = Arguments(inputs, manual, wrt, implementation, kwargs, keys)
     checks = arguments.checks()
-    settings = Settings(grids=True, allow_imports=tuple(_texts(allow_imports)))
+    settings = Settings(grids=True, allow_imports=tuple(_texts("allow_imports", allow_imports)))
     outcomes = _run(checks, settings)
     return _report(outcomes, start, strict=strict)
 
@@ -279,6 +279,8 @@ def _found(spec: Any, keyword: str | None, tags: Sequence[str]) -> _Found:
     from gradcheck_cli.suite.collect import collect
     from gradcheck_cli.suite.select import Selection
 
+    if not isinstance(keyword, str | None):
+        raise _misused(f"`keyword` is {keyword!r}", "give a text, as for the command's -k")
     if isinstance(spec, Mapping):
         from gradcheck_cli.spec.data import load_data
 
@@ -287,8 +289,8 @@ def _found(spec: Any, keyword: str | None, tags: Sequence[str]) -> _Found:
         checks = load_text(spec, None, Path.cwd())
     elif isinstance(spec, str | os.PathLike):
         path = os.fspath(spec)
-        if path == "-":
-            raise _misused("the spec is `-`", "give a path, a dict or a spec's text")
+        if path in ("", "-") or "\0" in path:
+            raise _misused(f"the spec is {path!r}", "give a path, a dict or a spec's text")
         found = collect([path], keyword=keyword, tags=tags)
         if not found.checks:
             raise GradcheckError(*found.problems)
@@ -329,10 +331,12 @@ def _report(outcomes: Sequence[CheckOutcome], start: float, *, strict: bool) -> 
     return Report(tuple(placed), perf_counter() - start, strict)
 
 
-def _texts(given: str | Sequence[str]) -> list[str]:
-    """One text, comma-separated ones, or several."""
+def _texts(name: str, given: str | Sequence[str]) -> list[str]:
+    """One text, comma-separated ones, or several. Raises GradcheckError for what is neither."""
     if isinstance(given, str):
         return [part.strip() for part in given.split(",") if part.strip()]
+    if not isinstance(given, Iterable):
+        raise _misused(f"`{name}` is {given!r}", "give a text, or a list of them")
     return [*given]
 
 

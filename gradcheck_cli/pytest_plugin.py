@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -19,7 +20,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
-    from pathlib import Path
 
     from gradcheck_cli.suite.config import Config
     from gradcheck_cli.suite.overrides import Planned
@@ -151,10 +151,11 @@ def _configuration(config: pytest.Config) -> _Configured:
             },
             lambda key: f"--gradcheck-{key}",
         )
+        strict = config.getini("gradcheck_strict")  # where it isn't set, pytest 7 has a list here
         ini = read(
             {
                 "device": config.getini("gradcheck_device") or None,
-                "strict": config.getini("gradcheck_strict"),
+                "strict": strict if isinstance(strict, bool) else None,
             },
             lambda key: f"gradcheck_{key}",
         )
@@ -178,8 +179,8 @@ class SpecFile(pytest.File):
         taken: set[str] = set()
         for one in planned:
             check = one.check
-            name = base = printable(check.id.removeprefix(f"{check.file}::"))
-            while name in taken:  # two that differ in characters which don't print
+            name = base = _name(printable(check.id.removeprefix(f"{check.file}::")))
+            while name in taken:
                 name = f"{base}#{len(taken)}"
             taken.add(name)
             item: CheckItem = CheckItem.from_parent(self, name=name, planned=one)
@@ -198,10 +199,18 @@ class SpecFile(pytest.File):
         return plan(checks, overrides, defaults, configured.settled.repeat or 1)
 
 
+def _name(name: str) -> str:
+    """A name that is the same after pytest took its id apart: at `::`, and at a `[` that ends in `]`."""
+    name = re.sub("::+", ":", name)
+    if "[" in name and not name.endswith("]"):
+        name = name.replace("[", "(").replace("]", ")")
+    return name
+
+
 def _from_here(path: Path) -> str:
     """The path as a person would type it: relative, where it lies below the present folder."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith(os.pardir) else relative
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _marks(config: pytest.Config, tags: Iterable[str]) -> Iterator[str]:

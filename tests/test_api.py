@@ -246,7 +246,7 @@ def test_what_a_function_raises_is_raised() -> None:
         (lambda x, w: x + w, "GC002", "the function takes `w`, which is no input"),
         (lambda x: {"w": x}, "GC023", "gave a gradient for 'w'"),
         (lambda x: (x, x), "GC023", "gave 2 gradients, and 1 inputs are checked"),
-        (lambda x: f"{x}", "GC002", "the gradient of `x` holds dtype str"),
+        (lambda x: f"{x}", "GC002", "the gradient of `x` is text"),
         (lambda x: x * 1j, "GC002", "the gradient of `x` holds dtype complex128"),
         ("2 * x", "GC002", "`manual` is str"),
         ({"x": object()}, "GC002", "the gradient of `x` holds Python objects"),
@@ -309,6 +309,8 @@ def test_code_that_is_named_is_imported_only_if_that_is_allowed() -> None:
     [
         ({"x": [1.0, [2.0]]}, {}, "GC002", "the input `x` is no array"),
         ({"x": [1j]}, {}, "GC002", "the input `x` holds dtype complex128"),
+        ({"x": None}, {}, "GC002", "the input `x` is None"),
+        ({"x": "randn(3)"}, {}, "GC002", "the input `x` is text"),
         ({"x": np.ones(2, np.uint32)}, {}, "GC002", "the input `x` holds dtype uint32"),
         ({"x": torch.ones(2).to_sparse()}, {}, "GC002", "the input `x` is a tensor that NumPy"),
         ({"x": np.ma.masked_array([1.0])}, {}, "GC002", "the input `x` is a masked array"),
@@ -318,6 +320,9 @@ def test_code_that_is_named_is_imported_only_if_that_is_allowed() -> None:
         ({"x": [1]}, {}, "GC024", "nothing to check"),
         ({"x": {"shape": [2], "smple": "normal"}}, {}, "GC003", "unknown key `smple`"),
         ({"x": [1.0]}, {"wrt": "y"}, "GC002", "`wrt` names 'y'"),
+        ({"x": [1.0]}, {"wrt": 3}, "GC002", "`wrt` is 3"),
+        ({"x": [1.0]}, {"methods": 3}, "GC028", "`methods` is 3"),
+        ({"x": [1.0]}, {"allow_imports": 3}, "GC028", "`allow_imports` is 3"),
         ({"x": [1.0]}, {"dtype": "float8"}, "GC002", "dtype"),
         ({"x": [1.0]}, {"device": "gpu"}, "GC002", "device"),
         ({"x": [1.0]}, {"order": 3}, "GC002", "order"),
@@ -332,6 +337,7 @@ def test_arguments_that_are_wrong_are_refused(
 ) -> None:
     problem = refusal("x.sum()", inputs, **options)
     assert (problem.code, words in problem.message) == (code, True), problem.message
+    assert problem.where is None or problem.where.source != "{"
 
 
 def test_what_is_wrong_with_the_expression_is_the_checks_error() -> None:
@@ -405,12 +411,17 @@ def test_a_broken_file_among_others_is_an_outcome_and_alone_an_error() -> None:
     [
         ("no.yaml", {}, "GC027"),
         ("-", {}, "GC028"),
+        ("", {}, "GC028"),
+        ("a\0b", {}, "GC028"),
         (3, {}, "GC028"),
         ("version: 1\n", {}, "GC004"),
         ({"version": 1, 2: 3}, {}, "GC002"),
         ({"version": 1, "inputs": {"x": object()}}, {}, "GC002"),
         ("right.yaml", {"device": "gpu"}, "GC028"),
         ("right.yaml", {"jobs": 0}, "GC028"),
+        ("right.yaml", {"keyword": 3}, "GC028"),
+        ("right.yaml", {"tags": 3}, "GC028"),
+        ("right.yaml", {"methods": 3}, "GC028"),
         ("right.yaml", {"keyword": "nothing"}, "GC025"),
         (RIGHT, {"keyword": "nothing"}, "GC025"),
         (RIGHT, {"tags": "nothing"}, "GC025"),

@@ -87,6 +87,7 @@ def test_files_that_say_so_are_collected_always_and_others_when_asked(
         '{"version": 1, "inputs": {"x": {"shape": [2]}}, "expression": "x.sum()"}'
     )
     (pytester.path / "other.yaml").write_text("services: [a, b]\n")
+    (pytester.path / "logging.yaml").write_text("version: 1\nformatters: {}\n")
     always = ["a.gradcheck.yaml::right", "b.gradcheck.YML::right", "c.gradcheck.json::c.gradcheck"]
     assert names(run("--co", "-q")) == always
     assert names(run("--co", "-q", "plain.yaml")) == ["plain.yaml::right"]
@@ -117,6 +118,40 @@ def test_each_check_is_an_item_with_an_id_of_its_own(run: Run, pytester: pytest.
     )
     one = run("-q", "many.gradcheck.yaml::first[float32]")
     one.assert_outcomes(passed=1)
+
+
+def test_an_id_is_what_pytest_makes_of_it_again(run: Run, pytester: pytest.Pytester) -> None:
+    for number, name in enumerate(["a::b", "x [1/2] y", "[x", "x [1] [y]", "C:\\\\x", "x"]):
+        text = RIGHT.replace("name: right", f'name: "{name}"')
+        (pytester.path / f"{number}.gradcheck.yaml").write_text(text)
+    ids = names(run("--co", "-q"))
+    assert [one.partition("::")[2] for one in ids] == [
+        *("a:b", "x (1/2) y", "(x", "x [1] [y]", "C:\\x", "x"),
+    ]
+    assert names(run("--co", "-q", *ids)) == ids
+
+
+def test_our_modules_are_not_rewritten(run: Run, pytester: pytest.Pytester) -> None:
+    # What pytest marks of an installed wheel that has a plugin is its whole package.
+    pytester.makeconftest("""
+        def pytest_configure(config):
+            config.pluginmanager.rewrite_hook.mark_rewrite("gradcheck_cli", "helpers")
+    """)
+    pytester.makepyfile(helpers="", test_it="""
+        import importlib.util, sys
+        from importlib.machinery import SourceFileLoader
+
+        def loader(name):
+            sys.modules.pop(name, None)
+            return type(importlib.util.find_spec(name).loader)
+
+        def test_it():
+            assert loader("gradcheck_cli.errors") is SourceFileLoader
+            assert loader("helpers") is not SourceFileLoader
+    """)  # fmt: skip
+    before = [*sys.meta_path]
+    run().assert_outcomes(passed=1, warnings=0)
+    assert sys.meta_path == before
 
 
 @pytest.mark.parametrize(

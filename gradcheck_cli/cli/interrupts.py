@@ -1,6 +1,7 @@
 """Ctrl-C where Python would drop it, and where it would leave something half done.
 
-What a weak reference's callback raises is printed and forgotten by Python; so it is asked for again.
+What a weak reference's callback raises is printed and forgotten by Python; so it is asked for again. SIGTERM,
+by which pipelines and containers cancel, means the same.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
@@ -40,18 +44,21 @@ class Interrupts:
     def asked(self, number: int, frame: Any) -> None:
         """The signal's handler."""
         first, self._seen = not self._seen, True
-        if not (first and self._held):
+        # Some pipelines send SIGINT and then SIGTERM: that doesn't ask for more than what is under way.
+        waits = self._held if first else number == signal.SIGTERM
+        if not waits:
             signal.default_int_handler(number, frame)
 
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
-    """Within it, what it gives knows of every Ctrl-C."""
+    """Within it, what it gives knows of every Ctrl-C and of SIGTERM."""
     again = Interrupts()
     if current_thread() is not main_thread():  # which alone receives signals
         yield again
         return
-    before, hook = signal.signal(signal.SIGINT, again.asked), sys.unraisablehook
+    before = {number: signal.signal(number, again.asked) for number in _ASKING}
+    hook = sys.unraisablehook
 
     def dropped(what: sys.UnraisableHookArgs) -> None:
         if not isinstance(what.exc_value, KeyboardInterrupt):
@@ -61,5 +68,6 @@ def interrupts() -> Iterator[Interrupts]:
     try:
         yield again
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         sys.unraisablehook = hook

@@ -50,7 +50,7 @@ def merge(
     from gradcheck_cli.cli.options import misused
     from gradcheck_cli.report.console import ConsoleReport
     from gradcheck_cli.report.formats import Reports
-    from gradcheck_cli.report.merging import merged
+    from gradcheck_cli.report.merging import absent, merged
     from gradcheck_cli.report.numbers import count
     from gradcheck_cli.report.terminal import Terminal
 
@@ -68,6 +68,11 @@ def merge(
     notes = [f"{count(len(runs), 'report')} put together"]
     if summary["not_run"]:
         notes.append(f"{count(summary['not_run'], 'check')} not run")
+    lost = absent(document)
+    if lost:
+        notes.append(
+            f"at least {count(lost, 'check')} in none of them: is a part's report missing?"
+        )
     console.finish(outcomes, summary["seconds"], notes=notes)
     wanted.write(document)
     return int(summary["exit_code"])

@@ -52,7 +52,8 @@ class Run:
     def __call__(self, request: Request) -> int:
         """Run what is requested, report, and return the exit code.
 
-        An interrupted run reports what finished. Raises GradcheckError where nothing can be run.
+        A run that Ctrl-C or SIGTERM ends reports what finished. Raises GradcheckError where nothing can
+        be run.
         """
         from gradcheck_cli.report.formats import Reports
         from gradcheck_cli.report.terminal import Terminal
@@ -75,7 +76,8 @@ class Run:
             reports.add(done.outcomes[-1])
         console = self._console(plan, terminal)
         self._check(done, how, console, reports, terminal)
-        return self._end(done, console, reports, perf_counter() - start)
+        with interrupts() as interrupted, interrupted.held():
+            return self._end(done, console, reports, perf_counter() - start)
 
     def only_list(self, request: Request) -> int:
         """Write the ids of the checks that would run, and compute nothing."""
@@ -183,7 +185,9 @@ class Run:
             _tell(error)
             code = code if done.interrupted else gravest({code, error.exit_code})
         self._remember(done)
-        if done.stopped is not None and not done.interrupted:
+        if isinstance(done.stopped, GradcheckError):
+            _tell(done.stopped)
+        elif done.stopped is not None and not done.interrupted:
             raise done.stopped
         return code
 
@@ -255,6 +259,8 @@ class _Done:
         code = exit_code(self.outcomes, self.plan.found.problems, strict=self.strict)
         if isinstance(self.stopped, GradcheckError):
             return gravest({code, self.stopped.exit_code})
+        if self.stopped is not None:  # nobody reads any more, or the disk is full
+            return gravest({code, ExitCode.CANNOT_RUN})
         return code
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, format_problem, printable
-from gradcheck_cli.suite.collect import STDIN, SUFFIXES
+from gradcheck_cli.suite.collect import STDIN, SUFFIXES, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,8 +140,7 @@ class _Watched:
         """The files that exist now, each with its stamp; `folders` is where they may appear."""
         self._files, self.folders = {}, set()
         for argument in self._paths:
-            # As for `compare`: a file whose own name holds `::` is that file.
-            text = argument if _exists(argument) else argument.partition("::")[0]
+            text, _ = split(argument)
             if _exists(text) or not glob.has_magic(text):
                 self._add(text)
                 continue

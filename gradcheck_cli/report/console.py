@@ -122,7 +122,7 @@ class ConsoleReport:
                 del facts[-1]
             right = "   ".join(facts)
             room = max(_LEAST_NAME, terminal.width - cells(right) - 7)
-            name = terminal.cut(_name(outcome), room)
+            name = terminal.cut(printable(outcome.short_name), room)
             gap = " " * (room - cells(name) + 3)
             terminal.line(self._mark(outcome), " ", name, gap, (right, "dim"), indent=2)
         if len(wrong) > _MOST_LISTED:
@@ -149,7 +149,7 @@ class ConsoleReport:
     def _title(self, outcome: CheckOutcome) -> Text:
         word, style = _TITLES[outcome.status]
         title = Text.assemble(
-            self._mark(outcome), " ", (word, style), " ", (_name(outcome), "bold")
+            self._mark(outcome), " ", (word, style), " ", (printable(outcome.short_name), "bold")
         )
         if outcome.expected_failure:
             title.append(
@@ -168,15 +168,9 @@ class ConsoleReport:
         if outcome.status == "skipped" and outcome.error is not None:
             right = cut(f"skipped: {printable(outcome.error.message)}", width - _LEAST_NAME)
         room = max(_LEAST_NAME, width - cells(right))
-        name = cut(_name(outcome), room)
+        name = cut(printable(outcome.short_name), room)
         gap = " " * (room - cells(name) + 3)
         return [self._mark(outcome), " ", name, gap, (right, "dim")]
-
-
-def _name(outcome: CheckOutcome) -> str:
-    """The name, with what tells an expanded check from its siblings."""
-    known = f"{outcome.file}::" if outcome.file else ""
-    return printable(outcome.id.removeprefix(known) or outcome.name)
 
 
 def _code(outcome: CheckOutcome) -> str:

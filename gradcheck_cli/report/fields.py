@@ -20,6 +20,8 @@ MOST_QUOTED = 60
 _LARGEST = 2**63 - 1
 _MOST_IN_WORD = 100
 _LARGEST_NUMBER = sys.float_info.max
+# Seconds: three hundred years.
+_LONGEST = 1e10
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -143,7 +145,7 @@ class Field:
     def seconds(self) -> float:
         """A duration; none where it is missing."""
         number = 0.0 if self.value is None else self.number()
-        if not (math.isfinite(number) and number >= 0):
+        if not 0 <= number <= _LONGEST:
             self.wrong("a duration in seconds")
         return number
 

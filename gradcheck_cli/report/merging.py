@@ -52,6 +52,15 @@ def merged(runs: Sequence[Run]) -> tuple[dict[str, Any], list[CheckOutcome]]:
     return document, outcomes
 
 
+def absent(document: Mapping[str, Any]) -> int:
+    """How many checks of the whole selection are in none of the reports, as far as their places tell.
+
+    That is so where a machine has left no report; and of selections that differ, by `--last-failed` say.
+    """
+    places = {check["index"] for check in document["checks"]}
+    return max(0, max(places, default=-1) + 1 - len(places) - int(document["summary"]["not_run"]))
+
+
 def exit_code(runs: Sequence[Run]) -> ExitCode:
     """What the whole run would have ended in.
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-from functools import cached_property
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from gradcheck_cli.report.console import ConsoleReport
 from gradcheck_cli.report.terminal import Terminal
@@ -17,34 +14,15 @@ if TYPE_CHECKING:
     from gradcheck_cli.verdict.outcome import CheckOutcome
 
 
-class _Page(Terminal):
-    """A terminal that is none, whatever the environment says; with `colour` it looks like one."""
+class Page(Terminal):
+    """Paper that is written on like a terminal: with `colour` it looks like one, on no account it is one."""
 
-    def __init__(self, *, encoding: str = "utf-8", colour: bool, width: int | None) -> None:
+    def __init__(
+        self, *, encoding: str = "utf-8", colour: bool = False, width: int | None = None
+    ) -> None:
         self._bytes = io.BytesIO()
         stream = io.TextIOWrapper(self._bytes, encoding, "backslashreplace", newline="\n")
-        super().__init__(stream)
-        self._colour = colour
-        self._columns = width
-
-    @cached_property
-    def console(self) -> Console:
-        """Rich's console; with colours, those that every terminal has."""
-        return Console(
-            file=self._stream,
-            width=self._columns,
-            force_terminal=self._colour,
-            color_system="standard" if self._colour else None,
-            legacy_windows=False,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-
-    @cached_property
-    def is_terminal(self) -> bool:
-        """Whether there are colours."""
-        return bool(self._colour)
+        super().__init__(stream, columns=width, colour=colour)
 
     @property
     def text(self) -> str:
@@ -62,7 +40,7 @@ def report_text(
     width: int | None = None,
 ) -> str:
     """The whole report. A single check is told in full. `width` None is the terminal's, or 80."""
-    page = _Page(encoding=encoding, colour=False, width=width)
+    page = Page(encoding=encoding, width=width)
     console = ConsoleReport(page, total=len(outcomes), whole=True)
     for outcome in outcomes:
         console.add(outcome)
@@ -72,6 +50,6 @@ def report_text(
 
 def story_text(outcome: CheckOutcome, *, colour: bool = False, width: int | None = None) -> str:
     """One check in full, without a summary."""
-    page = _Page(colour=colour, width=width)
+    page = Page(colour=colour, width=width)
     ConsoleReport(page, total=1, whole=True).add(outcome)
     return page.text.rstrip("\n") + "\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from gradcheck_cli.errors import cells, excerpt, printable
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
         MethodOutcome,
     )
 
-_INDENT = 2
+_INDENT, _GAP = 2, 3
 _SHARED_RULES = frozenset({"engine", "derived"})
 _ONE_WITNESS = "engine and derived share rules: together they are one witness."
 # The columns of numbers, the first that fit. Where the worst element has none, it has a sentence.
@@ -121,12 +120,7 @@ def _gradient(
     what = f"   {shape}{second}"
     name = terminal.cut(printable(gradient.input), terminal.width - _INDENT - len(what))
     terminal.line((name, "bold"), (what, "dim"), indent=_INDENT)
-    for columns in _LAYOUTS:
-        table = _table(terminal, gradient, columns)
-        unbounded = terminal.console.options.update(max_width=10_000)
-        if terminal.console.measure(table, options=unbounded).maximum <= terminal.width:
-            break
-    terminal.console.print(table)
+    columns = _table(terminal, gradient)
     for method in gradient.methods:
         _remark(terminal, method, wide="worst at" in columns)
     for sentence in votes(gradient, passed=outcome.status == "passed"):
@@ -161,29 +155,46 @@ def _unanimous(gradient: GradientOutcome) -> bool:
     return all(method.status in ("agrees", "unavailable") for method in gradient.methods)
 
 
-def _table(terminal: Terminal, gradient: GradientOutcome, columns: Sequence[str]) -> Table:
-    """The methods, each with the numbers in `columns`."""
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(" " * 2 * _INDENT + "method", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for header in columns:
-        table.add_column(header, justify="right", no_wrap=True)
-    marks = {
+def _table(terminal: Terminal, gradient: GradientOutcome) -> tuple[str, ...]:
+    """Write a row for each method, with the first layout that fits; the columns of its numbers."""
+    header = {name: (name, "dim") for name in ("verdict", *_LAYOUTS[0])}
+    header["method"] = (" " * 2 * _INDENT + "method", "dim")
+    rows = [header, *(_row(terminal, gradient, method) for method in gradient.methods)]
+    widths = {name: max(cells(row[name][0]) for row in rows) for name in header}
+    for layout in _LAYOUTS:
+        shown, gap = ("method", "verdict", *layout), _GAP
+        if sum(widths[name] + gap for name in shown) - gap <= terminal.width:
+            break
+    else:
+        gap = 1
+    for row in rows:
+        parts = []
+        for name in shown:
+            text, style = row[name]
+            room = " " * (widths[name] - cells(text))
+            cell = f"{room}{text}" if name in layout else f"{text}{room}"
+            parts += [(cell, style), (" " * gap, style if row is header else "")]
+        terminal.line(*parts[:-1])
+    return layout
+
+
+def _row(
+    terminal: Terminal, gradient: GradientOutcome, method: MethodOutcome
+) -> dict[str, tuple[str, str]]:
+    """A method's texts with their styles, by column."""
+    mark = {
         "agrees": terminal.glyphs.passed,
         "disagrees": terminal.glyphs.failed,
         "undecided": terminal.glyphs.undecided,
         "unavailable": terminal.glyphs.absent,
-    }
-    for method in gradient.methods:
-        is_reference = method.method == gradient.reference and method.status == "agrees"
-        verdict = Text(marks[method.status], _STYLES[method.status])
-        verdict.append(f" {'reference' if is_reference else method.status}")
-        row = [Text(" " * 2 * _INDENT + method.method), verdict]
-        style = "bold red" if method.status == "disagrees" else ""
-        numbers = _numbers(method)
-        row += [Text(numbers[column], style) for column in columns]
-        table.add_row(*row)
-    return table
+    }[method.status]
+    is_reference = method.method == gradient.reference and method.status == "agrees"
+    style = _STYLES["disagrees"] if method.status == "disagrees" else ""
+    row = {name: (text, style) for name, text in _numbers(method).items()}
+    row["method"] = (" " * 2 * _INDENT + method.method, "")
+    verdict = "reference" if is_reference else method.status
+    row["verdict"] = (f"{mark} {verdict}", _STYLES[method.status])
+    return row
 
 
 def _numbers(method: MethodOutcome) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from gradcheck_cli.errors import cells, format_problem, printable
 from gradcheck_cli.report import capabilities
@@ -77,11 +77,13 @@ class Terminal:
 
         # All that rich would take from the environment by rules of its own is said here, but for NO_COLOR,
         # TERM and COLORTERM. A height is only for what is as tall as the screen, and the width needs one.
+        # Where colour is asked for, the sixteen that every terminal has.
+        colours: Literal["auto", "standard"] = "auto" if self._colour is None else "standard"
         return Console(
             file=self._stream,
             width=self.width,
             height=_HEIGHT,
-            color_system="auto" if self.is_terminal else None,
+            color_system=colours if self.is_terminal else None,
             force_terminal=self.is_terminal,
             force_interactive=self.is_terminal and capabilities.is_interactive(self._stream),
             force_jupyter=False,

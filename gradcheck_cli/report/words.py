@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradcheck_cli.errors import printable
-from gradcheck_cli.report.terminal import Terminal
 from gradcheck_cli.verdict.outcome import BLIND
 
 if TYPE_CHECKING:
@@ -281,13 +279,10 @@ def story_of(outcome: CheckOutcome) -> str:
     """As `story`, of an outcome."""
     from rich.text import Text
 
+    from gradcheck_cli.report.plain import Page
     from gradcheck_cli.report.story import tell
 
-    stream = StringIO()
-    known = f"{outcome.file}::" if outcome.file else ""
-    name = printable(outcome.id.removeprefix(known) or outcome.name)
-    title = Text(f"{outcome.status.upper()} {name}")
-    tell(
-        Terminal(stream, columns=_COLUMNS, colour=False), outcome, title, full=False, pictures=False
-    )
-    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
+    page = Page(width=_COLUMNS)
+    title = Text(f"{outcome.status.upper()} {printable(outcome.short_name)}")
+    tell(page, outcome, title, full=False, pictures=False)
+    return "\n".join(line.rstrip() for line in page.text.split("\n")).strip("\n")

@@ -42,7 +42,16 @@ def load_data(data: Mapping[str, Any]) -> tuple[Check, ...]:
     ...     "dtype": ["float64", "float32"]})]
     ['check-1[float64]', 'check-1[float32]']
     """
-    return load_text(_written(data, 0), None, Path.cwd())
+    try:
+        return load_text(_written(data, 0), None, Path.cwd())
+    except GradcheckError as error:
+        raise GradcheckError(*map(_placed, error.problems)) from None
+
+
+def _placed(problem: Problem) -> Problem:
+    """The problem; of one with the whole spec no place is shown, which would be its bracket."""
+    whole = problem.where is not None and problem.where.source == "{"
+    return replace(problem, where=None) if whole else problem
 
 
 def with_arrays(

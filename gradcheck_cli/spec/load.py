@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ _COLON = re.compile(r"\s*:")
 _WHOLE = re.compile(r"\s*[0-9]+[ \t\r]*(?:[#,}\n]|$)")
 # Keys that stand in every spec that could be right.
 _OURS = frozenset({"inputs", "checks", "expression", "implementation"})
+# How near to one of them a key is that is taken for a mistake, and how much of a file is asked for that.
+_NEAR, _LONGEST, _MOST_LOOKED_AT = 0.7, 64, 100
 _TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'|[{}\[\]]|[^\s"'{}\[\],:]+""")
 _BRACKETS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
@@ -85,10 +89,11 @@ def text_of(path: Path) -> str:
 
 
 def is_spec(path: str | Path, *, surely: bool = False) -> bool:
-    """Whether a file in a folder is meant as a spec: a top-level `version` that is a whole number.
+    """Whether a file in a folder is meant as a spec: a top-level `version`, and a key of ours beside it.
 
-    Other programs' files have a `version` too, mostly text (`package.json`, `compose.yml`). So a file with
-    another one counts only where a key of ours stands beside it, and with `surely` any file does.
+    Other programs' files have a `version` too, as text (`package.json`, `compose.yml`) or as a whole number
+    (Python's logging, dbt, conda-lock). With a whole number a file counts also where a key is nearly one of
+    ours, or where there is no other key, so that a mistake in a spec is told; not so with `surely`.
 
     A cheap test that parses nothing. A file that can't be read counts as one, so that reading it
     says why.
@@ -109,7 +114,10 @@ def is_spec(path: str | Path, *, surely: bool = False) -> bool:
         return False
     if not _OURS.isdisjoint(keys):
         return True
-    return not surely and _WHOLE.match(text, keys["version"]) is not None
+    if surely or _WHOLE.match(text, keys["version"]) is None:
+        return False
+    others = [key[:_LONGEST] for key in islice(keys, _MOST_LOOKED_AT) if key != "version"]
+    return not others or any(get_close_matches(key, _OURS, n=1, cutoff=_NEAR) for key in others)
 
 
 def _keys_in_flow(text: str) -> Iterator[tuple[str, int]]:

@@ -45,6 +45,8 @@ def numbers(what: str, value: Any) -> Numbers:
         return _of_tensor(what, value)
     if isinstance(value, np.ma.MaskedArray):
         _refuse(f"{what} is a masked array", "fill it first, with `.filled(...)`")
+    if value is None or isinstance(value, str | bytes):
+        _refuse(f"{what} is {'None' if value is None else 'text'}", "give numbers")
     typed = hasattr(value, "dtype")
     try:
         array = np.asarray(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,6 @@ from gradcheck_cli.spec.numbers import dtype_name, is_tensor, numbers
 from gradcheck_cli.suite.gradients import Given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gradcheck_cli.spec.check import Check
     from gradcheck_cli.spec.numbers import Numbers
 
@@ -99,6 +97,8 @@ class Arguments:
                 if name in entries:
                     entries[name].setdefault("requires_grad", True)
             return entries
+        if not isinstance(self.wrt, Iterable):
+            raise _bad(f"`wrt` is {self.wrt!r}", f"name inputs: there are {', '.join(entries)}")
         wanted = [self.wrt] if isinstance(self.wrt, str) else [*self.wrt]
         for name in wanted:
             if name not in entries:

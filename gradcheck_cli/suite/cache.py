@@ -12,7 +12,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,11 @@ class Cache:
         """An id, or a file's path, as the record has it: with `/`, from the folder's own place."""
         if file is None or not name.startswith(file):
             return name
-        return _seen_from(file, str(self.folder), str(Path.cwd())) + name[len(file) :]
+        try:
+            here = str(Path.cwd())
+        except OSError:  # the folder we are in was removed
+            return name
+        return _seen_from(file, str(self.folder), here) + name[len(file) :]
 
     def read(self) -> Record:
         """What is known; nothing, where the record is absent or damaged."""
@@ -113,6 +117,10 @@ class Cache:
         # A file that could be read is no failure itself.
         record.failed -= files
 
+        @cache
+        def is_file(file: str) -> bool:
+            return os.path.isfile(self.folder.parent / file)  # noqa: PTH113 -- Path's raises
+
         def gone(name: str) -> bool:
             file = name.partition("::")[0]
             if file in files:
@@ -120,7 +128,7 @@ class Cache:
                     start in names
                     for start in (name, *(name[:k] for k, c in enumerate(name) if c in "[#"))
                 )
-            return not (self.folder.parent / file).exists()
+            return not is_file(file)
 
         record.failed = {name for name in record.failed if not gone(name)}
         record.durations = {n: s for n, s in record.durations.items() if not gone(n)}

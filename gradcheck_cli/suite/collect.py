@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -28,7 +29,9 @@ def reproduce(check: Check, options: str = "") -> str:
     """The command line that runs `check` alone; none for a spec from stdin."""
     if check.file is None or check.file == STDIN_NAME:
         return ""
-    return f"gradcheck compare {shlex.quote(check.id)} {options}".rstrip()
+    # A file whose name begins as an option does is no option from its folder.
+    name = f"./{check.id}" if check.id.startswith("-") else check.id
+    return f"gradcheck compare {shlex.quote(name)} {options}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def _paths(argument: str, found: Collection) -> Iterator[tuple[Path, str | None]
     if argument == STDIN:
         yield Path(STDIN), None
         return
-    text, name = _split(argument)
+    text, name = split(argument)
     path = Path(text)
     if os.path.isdir(text):  # noqa: PTH112 -- Path.is_dir raises on names that can't be a path
         yield from ((file, name) for file in _in_folder(path, found))
@@ -143,14 +146,19 @@ def _paths(argument: str, found: Collection) -> Iterator[tuple[Path, str | None]
         for match in map(Path, matches):
             if match.is_dir():
                 yield from ((file, name) for file in _in_folder(match, found))
+            elif match.exists() and not match.is_file():  # a pipe, which nobody may ever write to
+                found.notes.append(f"{match} is passed over: it is no file")
             else:
                 yield match, name
 
 
-def _split(argument: str) -> tuple[str, str | None]:
+def split(argument: str) -> tuple[str, str | None]:
     """`FILE::NAME` taken apart; a file whose own name holds `::` is found too."""
-    if "::" not in argument or os.path.exists(argument):  # noqa: PTH110 -- as in `_paths`
+    if os.path.exists(argument):  # noqa: PTH110 -- as in `_paths`
         return argument, None
+    for found in re.finditer("::", argument):
+        if os.path.exists(argument[: found.start()]):  # noqa: PTH110 -- as above
+            return argument[: found.start()], argument[found.end() :] or None
     text, _, name = argument.partition("::")
     return text, name or None
 
@@ -160,18 +168,27 @@ def _in_folder(folder: Path, found: Collection) -> Iterator[Path]:
     from gradcheck_cli.spec.load import is_spec
 
     empty = True
-    for path in _walk(folder):
+    for path in _walk(folder, found):
         if is_spec(path):
             empty = False
             yield path
         else:
             found.notes.append(f"{path} is passed over: it is no spec")
-    if empty:
+    if empty and not any(Path(broken.file).is_relative_to(folder) for broken in found.broken):
         found.notes.append(f"{folder} holds no spec")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
+def _walk(folder: Path, found: Collection) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        """Checks may be in there: to pass it over would be to call them right."""
+        name = str(Path(error.filename))  # without `./`
+        if all(broken.file != name for broken in found.broken):  # a folder may be named twice
+            message = f"can't read the folder: {error.strerror or error}"
+            hint = "make it readable, or name the files that are to be checked"
+            problem = Problem("GC027", message, Where(name), hint, ExitCode.CANNOT_RUN)
+            found.broken.append(Broken(name, (problem,)))
+
+    for root, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):

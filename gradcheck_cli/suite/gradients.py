@@ -17,10 +17,9 @@ from gradcheck_cli.errors import GradcheckError, Problem, did_you_mean
 from gradcheck_cli.methods.case import UPSTREAM, Case, prepare, values_of
 from gradcheck_cli.spec.check import FLOATING, Computed
 from gradcheck_cli.spec.numbers import numbers
-from gradcheck_cli.suite.values import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gradcheck_cli.spec.check import Check
 
@@ -116,7 +115,7 @@ def _called(what: str, function: Callable[..., Any], arguments: Mapping[str, Any
         ):
             near = did_you_mean(parameter.name, arguments)
             message = f"{what}: the function takes `{parameter.name}`, which is no input"
-            raise _bad(message, near or f"there are {listing([*arguments])}")
+            raise _bad(message, near or f"there are {_listing(arguments)}")
     return function(*plain, **named)
 
 
@@ -127,18 +126,18 @@ def _by_input(check: Check, result: Any) -> Mapping[str, Any]:
         for name in result:
             if name not in wrt:
                 message = f"`manual` gave a gradient for {name!r}"
-                hint = f"the inputs that are checked are {listing(wrt)}"
+                hint = f"the inputs that are checked are {_listing(wrt)}"
                 raise GradcheckError(Problem("GC023", message, None, hint))
         return result
     if isinstance(result, tuple):
         if len(result) != len(wrt):
             message = f"`manual` gave {len(result)} gradients, and {len(wrt)} inputs are checked"
-            hint = f"give them in the order {listing(wrt)}, None for one that is left out"
+            hint = f"give them in the order {_listing(wrt)}, None for one that is left out"
             raise GradcheckError(Problem("GC023", message, None, hint))
         return dict(zip(wrt, result, strict=True))
     if len(wrt) > 1:
         message = f"`manual` gave one gradient, and {len(wrt)} inputs are checked"
-        hint = f"give a dict, or a tuple in the order {listing(wrt)}"
+        hint = f"give a dict, or a tuple in the order {_listing(wrt)}"
         raise GradcheckError(Problem("GC023", message, None, hint))
     return {wrt[0]: result}
 
@@ -151,3 +150,9 @@ def _computed(name: str, value: Any) -> Computed:
 
 def _bad(message: str, hint: str) -> GradcheckError:
     return GradcheckError(Problem("GC002", message, None, hint))
+
+
+def _listing(names: Iterable[str]) -> str:
+    """Names for a sentence: `a`, `b` and `c`."""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, (", ".join(quoted[:-1]), *quoted[-1:])))

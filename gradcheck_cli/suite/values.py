@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gradcheck_cli.errors import GradcheckError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _MOST_SEED = 2**63 - 1
 _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -176,9 +176,3 @@ def _shown(value: Any) -> str:
     shown = value if isinstance(value, str) else f"{value!r}"
     shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     return f"`{shown}`" if isinstance(value, str) else shown
-
-
-def listing(words: Sequence[str]) -> str:
-    """Names for a sentence: `a`, `b` and `c`."""
-    quoted = [f"`{word}`" for word in words]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -165,3 +165,9 @@ class CheckOutcome:
     formulas: Mapping[str, str] = field(default_factory=dict)
     index: int = 0
     implementation: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The name, with what tells an expanded check from its siblings: the id without the file."""
+        known = f"{self.file}::" if self.file else ""
+        return self.id.removeprefix(known) or self.name

@@ -16,15 +16,25 @@ class Thing:
     """What a weak reference can point to."""
 
 
-def press(_: object = None) -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+def press(_: object = None, number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
     for _ in range(1000):  # the handler runs between two instructions
         pass
 
 
-def test_it_is_raised_at_once_where_it_can_be() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_is_raised_at_once_where_it_can_be(number: int) -> None:
     with interrupts(), pytest.raises(KeyboardInterrupt):
-        press()
+        press(number=number)
+
+
+def test_a_pipeline_that_sends_both_asks_once() -> None:
+    with interrupts():
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        press(number=signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):  # but a person who presses again means it
+            press()
 
 
 def test_what_a_callback_drops_is_raised_again(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,11 +64,12 @@ def test_the_first_waits_until_what_is_begun_is_done() -> None:
 
 
 def test_nothing_is_raised_where_nobody_asked() -> None:
-    before = signal.getsignal(signal.SIGINT)
+    asking = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in asking]
     with interrupts() as interrupted:
         interrupted()
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+        assert not {signal.getsignal(number) for number in asking} & {*before}
+    assert [signal.getsignal(number) for number in asking] == before
 
 
 def test_other_threads_have_no_signals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,3 +142,18 @@ def test_a_bug_where_no_log_can_be_written(
     result = gradcheck("explain")
     assert result.code == ExitCode.INTERNAL
     assert "no log could be written" in result.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that somebody is in")
+def test_a_folder_that_was_removed(
+    gradcheck: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = gradcheck("compare", "a.yaml")
+    assert result.code == ExitCode.CANNOT_RUN
+    assert result.err.startswith("error[GC027]: the folder that this runs in was removed")
+    right = str(folder / "right.yaml")
+    assert gradcheck("compare", right, "--methods=engine,manual").code == ExitCode.PASSED

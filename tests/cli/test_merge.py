@@ -57,6 +57,12 @@ def test_shards_are_the_whole_but_for_times(shards: list[str], gradcheck: Comman
     assert "1 failed" in result.out
     assert "1 error" in result.out
     assert "3 reports put together" in result.out
+    assert "in none of them" not in result.out
+
+
+def test_a_part_without_a_report_is_missed(shards: list[str], gradcheck: Command) -> None:
+    result = gradcheck("merge", shards[1], shards[2])
+    assert "at least 2 checks in none of them: is a part's report missing?" in result.out
 
 
 def test_every_format_is_written_of_the_whole(shards: list[str], gradcheck: Command) -> None:

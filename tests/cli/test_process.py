@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,12 +42,22 @@ def test_exit_codes_and_whole_output_with_torch_loaded() -> None:
     assert "1 passed, 1 failed" in result.stderr
 
 
-def test_no_torch_where_none_is_needed() -> None:
+def none_imports(unused: set[str], *lines: list[str]) -> None:
+    """Run command lines, one after another in a process of their own; none may import what is `unused`."""
     code = (
-        "import sys; from gradcheck_cli.__main__ import run; code = run(sys.argv[1:]); "
-        "assert not {'torch', 'scipy'} & sys.modules.keys(); sys.exit(code)"
+        "import ast, sys; from gradcheck_cli.__main__ import run\n"
+        "lines, unused = map(ast.literal_eval, sys.argv[1:])\n"
+        "for line in lines: assert (run(line), unused & sys.modules.keys()) == (0, set()), line\n"
     )
-    for arguments in (
+    result = subprocess.run(
+        [sys.executable, "-c", code, repr(lines), repr(unused)], capture_output=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_no_torch_where_none_is_needed() -> None:
+    none_imports(
+        {"torch", "scipy"},
         ["compare", "right.yaml", OWN],
         ["compare", "right.yaml", "--collect-only", "-q"],
         ["validate", "right.yaml"],
@@ -61,11 +72,7 @@ def test_no_torch_where_none_is_needed() -> None:
         ["schema", "--install", "right.yaml"],
         ["completion", "bash"],
         ["completion", "fish", "--", "gradcheck", "ops", "softm"],
-    ):
-        result = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, check=False
-        )
-        assert (result.returncode, result.stderr) == (0, b""), arguments
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -81,17 +88,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_derive_imports_what_it_needs() -> None:
     """Each of these takes a part of the half second in which an answer is to be there."""
-    code = (
-        "import sys; from gradcheck_cli.__main__ import run; code = run(sys.argv[1:]); "
-        "unused = {'torch', 'scipy', 'rich', 'numpy.ma', 'gradcheck_cli.cli.compare', "
-        "'gradcheck_cli.verdict.outcome', 'gradcheck_cli.lang.syntax', 'gradcheck_cli.engine.eager'}; "
-        "print(*sorted(unused & sys.modules.keys()), file=sys.stderr); sys.exit(code)"
+    none_imports(
+        {
+            *("torch", "scipy", "rich", "numpy.ma", "gradcheck_cli.cli.compare"),
+            *("gradcheck_cli.verdict.outcome", "gradcheck_cli.lang.syntax"),
+            "gradcheck_cli.engine.eager",
+        },
+        ["derive", "right.yaml"],
+        ["derive", "x.sum()", "-i", "x=3"],
+        ["derive", "(predicted - real).pow(2)"],
     )
-    for arguments in (["right.yaml"], ["x.sum()", "-i", "x=3"], ["(predicted - real).pow(2)"]):
-        result = subprocess.run(
-            [sys.executable, "-c", code, "derive", *arguments], capture_output=True, check=False
-        )
-        assert (result.returncode, result.stderr) == (0, b"\n"), arguments
 
 
 def test_stdin() -> None:
@@ -104,6 +110,15 @@ def test_stdin() -> None:
     )
     assert result.returncode == 0
     assert "1 passed" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it is closed by a POSIX shell")
+def test_streams_that_are_closed() -> None:
+    command = shlex.join([*COMMAND, "compare", "-", "right.yaml", OWN, "--json", "report.json"])
+    result = subprocess.run(["sh", "-c", f"{command} <&- >&- 2>&-"], check=False)
+    assert result.returncode == 2  # the spec on stdin is empty
+    summary = json.loads(Path("report.json").read_text())["summary"]
+    assert (summary["passed"], summary["errors"]) == (1, 1)
 
 
 def test_an_encoding_that_lacks_the_marks() -> None:
@@ -136,8 +151,9 @@ def many(number: int = 3000) -> None:
 MANY = ("compare", "many.yaml", "--methods=engine,numeric")
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_reports_what_finished(folder: Path, jobs: str) -> None:
+@pytest.mark.parametrize(("jobs", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
+def test_what_finished_is_reported(folder: Path, jobs: str, number: int) -> None:
+    """By Ctrl-C and by what pipelines cancel with."""
     many()
     with subprocess.Popen(
         [*COMMAND, *MANY, "-j", jobs, "--json", "report.json", "--report", "lines.jsonl"],
@@ -148,7 +164,7 @@ def test_ctrl_c_reports_what_finished(folder: Path, jobs: str) -> None:
         assert running.stdout is not None
         for _ in range(5):
             assert running.stdout.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (130, "")
     report = json.loads(Path("report.json").read_text())

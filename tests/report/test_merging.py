@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gradcheck_cli.errors import ExitCode, GradcheckError
 from gradcheck_cli.report.formats import jsonl
 from gradcheck_cli.report.json_report import check_data, report, to_text
-from gradcheck_cli.report.merging import exit_code, merged
+from gradcheck_cli.report.merging import absent, exit_code, merged
 from gradcheck_cli.report.reading import outcome_of, read
 from gradcheck_cli.suite.ending import exit_code as ending
 from gradcheck_cli.verdict.outcome import Grid, InputOutcome
@@ -190,6 +190,22 @@ def test_what_was_not_run(outcomes: Outcomes) -> None:
     parts = [shard(whole[:1], not_run=3), shard(whole[1:], interrupted=True, not_run=4)]
     summary = together(*parts)["summary"]
     assert (summary["interrupted"], summary["not_run"]) == (True, 7)
+
+
+def test_what_is_in_no_report(outcomes: Outcomes) -> None:
+    whole = many(outcomes, 6)
+    assert absent(together(shard(whole[:2]), shard(whole[2:]))) == 0
+    assert absent(together(shard(whole[:1]), shard(whole[4:]))) == 3
+    assert absent(together(shard(whole[:1], not_run=2), shard(whole[4:]))) == 1
+    assert absent(together(shard([]))) == 0
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e300, "Infinity", "NaN", True, "1"])
+def test_a_duration_that_is_none(seconds: object) -> None:
+    document = json.loads(shard([]))
+    document["summary"]["seconds"] = seconds
+    with pytest.raises(GradcheckError, match=r"not a (duration in seconds|number)"):
+        read(json.dumps(document), "a.json")
 
 
 def test_machines_that_differ_are_both_named(outcomes: Outcomes) -> None:

@@ -67,6 +67,9 @@ def test_a_file_without_version_is_passed_over_in_a_folder_but_wrong_by_name() -
     found = collect(["d"])
     assert names(found) == ["a"]
     assert found.notes == [f"{Path('d/compose.yaml')} is passed over: it is no spec"]
+    write("d/logging.yaml", "version: 1\nformatters: {}\n")
+    assert collect(["d"]).problems == []
+    assert "unknown key `formatters`" in collect(["d/logging.yaml"]).problems[0].message
     named = collect(["d/compose.yaml", "d"])
     assert names(named) == ["a"]
     assert named.problems[0].exit_code == ExitCode.USAGE
@@ -197,11 +200,12 @@ def test_a_folder_that_cannot_be_read_may_hold_checks(monkeypatch: pytest.Monkey
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    found = collect(["d", "d/closed"])
+    monkeypatch.chdir("d")
+    found = collect([".", "closed"])
     assert names(found) == ["a"]
     (problem,) = found.problems
     assert (problem.code, problem.exit_code) == ("GC027", ExitCode.CANNOT_RUN)
-    assert str(problem.where) == str(Path("d/closed"))
+    assert str(problem.where) == "closed"
     assert found.notes == []
 
 

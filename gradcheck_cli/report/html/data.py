@@ -76,17 +76,16 @@ class _Writer:
 
     def check(self, outcome: CheckOutcome) -> Data:
         """One check."""
-        known = f"{outcome.file}::" if outcome.file else ""
         scope = self.formulas.scope(
             tuple((given.name, given.shape, given.dtype) for given in outcome.inputs),
             tuple(outcome.let.items()),
             outcome.expression,
         )
-        worst = _worst(outcome)
+        worst = worst_of(outcome)
         return _kept(
             {
                 "id": printable(outcome.id),
-                "name": printable(outcome.id.removeprefix(known) or outcome.name),
+                "name": printable(outcome.short_name),
                 "file": printable(outcome.file or ""),
                 "line": outcome.line,
                 "about": printable(outcome.description),
@@ -239,7 +238,7 @@ def _notes(one: GradientOutcome, *, passed: bool) -> list[str]:
     return [printable(note) for note in notes]
 
 
-def _worst(outcome: CheckOutcome) -> float | None:
+def worst_of(outcome: CheckOutcome) -> float | None:
     """The largest error/allowance of any method on any input; NaN is the worst of all."""
     numbers = [
         method.error_over_allowance

@@ -49,8 +49,14 @@ function heading(entry) {
   return h("h3", {}, h("span", { class: "gc" }, entry.code), title ? ` ${title}` : "");
 }
 
+// The sentence, without the title that stands above it already.
+function sentence(entry) {
+  const [title, message] = [`${page.codes[entry.code]}: `, entry.message ?? ""];
+  return bdi(message.startsWith(title) ? message.slice(title.length) : message);
+}
+
 function error(problem) {
-  return h("section", { class: "card bad" }, heading(problem), h("p", {}, bdi(problem.message ?? "")),
+  return h("section", { class: "card bad" }, heading(problem), h("p", {}, sentence(problem)),
     whereabouts(problem),
     problem.hint && h("p", {}, h("span", { class: "dim" }, "How to fix it: "), bdi(problem.hint)));
 }
@@ -59,7 +65,7 @@ function explain(diagnosis) {
   const blamed = [diagnosis.method, diagnosis.input].filter(Boolean).join(" of ");
   const tone = diagnosis.warning ? "warn" : "bad";
   return h("section", { class: `card ${tone}` }, heading(diagnosis),
-    h("p", {}, bdi(diagnosis.message ?? ""), blamed && h("span", { class: "dim" }, " (", bdi(blamed), ")")),
+    h("p", {}, sentence(diagnosis), blamed && h("span", { class: "dim" }, " (", bdi(blamed), ")")),
     whereabouts(diagnosis),
     diagnosis.fix && repair(diagnosis),
     diagnosis.difference && labelled("Right minus yours", formula(diagnosis.difference, "the difference")),

@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import printable
+from gradcheck_cli.report.html.data import worst_of
 from gradcheck_cli.report.html.formulas import ELEMENTS, TOKENS, Formulas, Scope, Tree
 from gradcheck_cli.report.numbers import count, pair, ratio, short
 from gradcheck_cli.report.numbers import seconds as duration
@@ -91,11 +92,6 @@ def _summary(outcomes: Sequence[CheckOutcome], seconds: float) -> str:
     return f'<div>{said} <span style="opacity:.75">in {duration(seconds)}</span></div>'
 
 
-def _worst(outcome: CheckOutcome) -> float | None:
-    found = [m.error_over_allowance for g in outcome.gradients for m in g.methods]
-    return max((number for number in found if number is not None), default=None)
-
-
 def _row(cells: Sequence[str], *, head: bool = False) -> str:
     tag, scope = ("th", ' scope="col"') if head else ("td", "")
     aligned = ("left", "left", *["right;white-space:nowrap"] * 4, *["left"] * (len(cells) - 6))
@@ -122,10 +118,10 @@ def _overview(outcomes: Sequence[CheckOutcome], total: int) -> str:
     rows = [
         [
             _badge(outcome.status),
-            _text(_name(outcome), 200) + _expected(outcome),
+            _text(outcome.short_name, 200) + _expected(outcome),
             _text(outcome.dtype),
             _text(outcome.device),
-            "" if outcome.expected_failure else ratio(_worst(outcome)),
+            "" if outcome.expected_failure else ratio(worst_of(outcome)),
             duration(outcome.seconds),
         ]
         for outcome in outcomes
@@ -141,11 +137,6 @@ def _expected(outcome: CheckOutcome) -> str:
     return ", fails as expected" if outcome.status == "passed" else ", was to fail"
 
 
-def _name(outcome: CheckOutcome) -> str:
-    known = f"{outcome.file}::" if outcome.file else ""
-    return outcome.id.removeprefix(known) or outcome.name
-
-
 class _Writer:
     """The stories of checks; formulas that several of them share are typeset once."""
 
@@ -156,7 +147,7 @@ class _Writer:
         """One check, unfolded."""
         known = tuple((given.name, given.shape, given.dtype) for given in outcome.inputs)
         scope = self._formulas.scope(known, tuple(outcome.let.items()), outcome.expression)
-        title = f"{_badge(outcome.status)} <b>{_text(_name(outcome), 200)}</b>"
+        title = f"{_badge(outcome.status)} <b>{_text(outcome.short_name, 200)}</b>"
         place = f"{outcome.file}:{outcome.line}, " if outcome.file else ""
         facts = f"{outcome.dtype} on {outcome.device}, seed {outcome.seed}{_expected(outcome)}"
         parts = [_line(place + facts)]

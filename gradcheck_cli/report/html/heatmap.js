@@ -86,7 +86,9 @@ function scaleOf(map) {
   const wrong = map.values.map(Math.abs).filter((size, at) => Number.isFinite(size) && size > 0 && isWrong(map, at));
   const high = wrong.length ? Math.max(...wrong) : most;
   const low = Math.max(Math.min(high / 10, ...wrong), high / 10 ** DECADES);
-  const colour = (value) => blend(palette().errors, Math.log(Math.abs(value) / low) / Math.log(high / low));
+  // Of the smallest number that there is, a tenth is zero.
+  const share = (value) => (low > 0 ? Math.log(Math.abs(value) / low) / Math.log(high / low) : 1);
+  const colour = (value) => blend(palette().errors, share(value));
   return { low, high, any: wrong.length > 0, colour };
 }
 

@@ -61,7 +61,7 @@ function refresh() {
   const all = checks.length.toLocaleString("en");
   const noun = checks.length === 1 ? "check" : "checks";
   find("#shown").textContent = visible.length === checks.length ? `${all} ${noun}` : `${visible.length.toLocaleString("en")} of ${all} ${noun}`;
-  find(".nothing").hidden = visible.length > 0;
+  find(".nothing").hidden = visible.length > 0 || checks.length === 0;
   find("#clear").hidden = !isFiltered();
   for (const header of findAll("th[data-key]")) {
     if (header.dataset.key === state.sort) header.setAttribute("aria-sort", state.down ? "descending" : "ascending");

@@ -130,6 +130,9 @@ function screen() {
   repaintAll();
 }
 
+// What does nothing without scripts is not there without them.
+for (const part of findAll("[data-script]")) part.hidden = false;
+for (const chip of findAll(".chip")) chip.disabled = false;
 for (const part of findAll(".bar span")) part.style.flexGrow = part.dataset.count;
 for (const button of findAll("[data-copy]")) {
   button.addEventListener("click", () => copy(button, document.getElementById(button.dataset.copy).textContent));

@@ -14,12 +14,17 @@ from gradcheck_cli.errors import printable
 from gradcheck_cli.report.html.data import SEVERITY, page_data
 from gradcheck_cli.report.numbers import count, seconds
 from gradcheck_cli.report.reading import outcome_of
+from gradcheck_cli.report.words import cut, headline, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # In the order in which they use one another.
 _SCRIPTS = ("dom.js", "heatmap.js", "detail.js", "list.js", "page.js")
+_WRONG = SEVERITY[:3]
+# So many checks that are not right are told of where no script may run.
+_MOST_PROBLEMS = 200
+_LONGEST = 400
 _EXIT_CODES = {
     0: "every check passed",
     1: "a check failed",
@@ -54,6 +59,8 @@ def write_page(document: Mapping[str, Any]) -> str:
         notices=_notices(document["summary"]),
         counts=list(found.items()),
         words=_word,
+        problems=_problems(document),
+        more_problems=max(0, sum(found.get(status, 0) for status in _WRONG) - _MOST_PROBLEMS),
         facts=_facts(document),
         command=printable(run.get("command") or ""),
         version=gradcheck_cli.__version__,
@@ -132,6 +139,27 @@ def _headline(found: Mapping[str, int]) -> str:
 
 def _word(status: str, number: int) -> str:
     return "errors" if status == "error" and number != 1 else status
+
+
+def _problems(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A line on each check that is not right, for readers without scripts, as the page ranks them."""
+    wrong = sorted(
+        (check for check in document["checks"] if check["status"] in _WRONG),
+        key=lambda check: _WRONG.index(check["status"]),
+    )
+    return [
+        {
+            "status": check["status"],
+            "name": cut(name_of(check), _LONGEST),
+            "place": cut(":".join(_place(check)), _LONGEST),
+            "sentence": cut(headline(check), _LONGEST),
+        }
+        for check in wrong[:_MOST_PROBLEMS]
+    ]
+
+
+def _place(check: Mapping[str, Any]) -> list[str]:
+    return [printable(str(part)) for part in (check["file"], check["line"]) if part is not None]
 
 
 def _notices(summary: Mapping[str, Any]) -> list[str]:

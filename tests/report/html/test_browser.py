@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from gradcheck_cli.errors import printable
 from gradcheck_cli.report.formats.html import render
 from gradcheck_cli.report.json_report import report
-from tests.report.html.conftest import HOSTILE, passing
+from tests.report.html.conftest import HOSTILE, passing, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +92,8 @@ def page(show: Callable[..., Page], address: str) -> Page:
 
 
 def names(page: Page) -> list[str]:
-    return page.locator("tr.row .title button").all_inner_texts()
+    # Of a row that the browser has not drawn yet, the inner text is empty.
+    return page.locator("tr.row .title button").all_text_contents()
 
 
 def row(page: Page, name: str) -> Locator:
@@ -120,7 +122,7 @@ def pixels(canvas: Locator) -> str:
 
 
 def test_problems_come_first_and_nothing_is_hidden(page: Page) -> None:
-    words = page.locator("tr.row .word").all_inner_texts()
+    words = page.locator("tr.row .word").all_text_contents()
     assert words == [
         "failed", "failed", "error", "inconclusive", "passed", "passed", "passed", "skipped",
     ]  # fmt: skip
@@ -265,6 +267,35 @@ def test_an_empty_report_is_a_page_too(show: Callable[..., Page], tmp_path: Path
     page = show(path.as_uri())
     assert page.get_by_role("heading", name="No check ran").is_visible()
     assert page.locator("table.checks").is_hidden()
+    assert page.get_by_text("No check fits").is_hidden()
+    assert page.locator("kbd").count() == 0
+
+
+def test_without_scripts_it_says_what_is_not_right(
+    show: Callable[..., Page], address: str, page: Page
+) -> None:
+    assert page.locator("#theme").is_visible()
+    assert page.locator("ul.problems").count() == 0
+    bare = show(address, java_script_enabled=False)
+    told = bare.locator("ul.problems li").all_inner_texts()
+    assert [text.split()[0] for text in told] == ["diagonal", "blocks", "typo", "undecided"]
+    assert "specs/softmax.yaml:3" in told[0]
+    assert "GC107 each element of `p` was treated as depending" in told[0]
+    assert "GC012 unknown name `predictd`" in told[2]
+    # What would do nothing isn't offered.
+    assert bare.locator("button:visible:enabled, input:visible, kbd:visible").count() == 0
+
+
+def test_the_smallest_numbers_have_a_picture(show: Callable[..., Page], tmp_path: Path) -> None:
+    least = math.ulp(0.0)
+    tiny = picture(1, 3, {"torch": [least, 0.0, -least]})
+    check = passing("tiny")
+    check = replace(check, gradients=(replace(check.gradients[0], shape=(3,), grid=tiny),))
+    path = tmp_path / "tiny.html"
+    path.write_text(render(report([check], 1.0, 0)), encoding="utf-8")
+    page = show(path.as_uri())
+    page.get_by_text("Errors of methods that agree: torch").click()
+    assert page.get_by_role("application").count() == 2
 
 
 def test_keys_move_search_and_open(page: Page) -> None:
