@@ -58,7 +58,8 @@ def compare() -> int:
     # A folder of its own, as an action may be used several times in a job.
     folder = Path(tempfile.mkdtemp(prefix="gradcheck-", dir=os.environ.get("RUNNER_TEMP") or None))
     reports = {name: folder / f"gradcheck.{suffix}" for name, suffix in _REPORTS.items()}
-    command = [sys.executable, "-m", "gradcheck_cli", "compare"]
+    # Not the folder that it runs in (-P): a project may have a module of the same name as one that is used.
+    command = [sys.executable, "-P", "-m", "gradcheck_cli", "compare"]
     for name, path in reports.items():
         command += ["--report", f"{name}={path}"]
     for name in ("DEVICE", "SHARD", "JOBS"):
@@ -68,7 +69,7 @@ def compare() -> int:
     # After `--` nothing is an option, whatever a file is called.
     files = [line.strip() for line in _input("FILES").splitlines() if line.strip()]
     command += ["--", *(files or ["."])]
-    print(f"[command]{_escaped(shlex.join(['gradcheck', *command[3:]]))}", flush=True)
+    print(f"[command]{_escaped(shlex.join(['gradcheck', *command[4:]]))}", flush=True)
     code = subprocess.run(command, check=False).returncode
     outputs = {"exit-code": str(code), "folder": str(folder)}
     outputs |= {name: str(path) for name, path in reports.items() if path.exists()}

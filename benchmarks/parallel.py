@@ -31,8 +31,8 @@ _EXECUTE = """
 import json, sys, time
 from dataclasses import replace
 from gradcheck_cli.report.json_report import report
-from gradcheck_cli.suite.collect import collect
-from gradcheck_cli.suite.execute import Execution, execute, modules, need_torch
+from gradcheck_cli.suite.selection.collect import collect
+from gradcheck_cli.suite.workers.execute import Execution, execute, modules, need_torch
 from gradcheck_cli.suite.settings import Settings
 
 jobs, repeat, written, *files = sys.argv[1:]

@@ -140,8 +140,8 @@ def compare(
     (False, 'GC101')
     """
     from gradcheck_cli.spec.numbers import dtype_name
-    from gradcheck_cli.suite.config import find_project, from_environment, read
-    from gradcheck_cli.suite.overrides import Overrides, plan
+    from gradcheck_cli.suite.selection.config import find_project, from_environment, read
+    from gradcheck_cli.suite.selection.overrides import Overrides, plan
 
     start = perf_counter()
     given = {
@@ -276,8 +276,8 @@ class _Found(NamedTuple):
 def _found(spec: Any, keyword: str | None, tags: Sequence[str]) -> _Found:
     """Raises GradcheckError where nothing can be checked."""
     from gradcheck_cli.spec.load import load_text
-    from gradcheck_cli.suite.collect import collect
-    from gradcheck_cli.suite.select import Selection
+    from gradcheck_cli.suite.selection.collect import collect
+    from gradcheck_cli.suite.selection.select import Selection
 
     if not isinstance(keyword, str | None):
         raise _misused(f"`keyword` is {keyword!r}", "give a text, as for the command's -k")
@@ -307,7 +307,7 @@ def _found(spec: Any, keyword: str | None, tags: Sequence[str]) -> _Found:
 
 def _run(checks: Sequence[Check], settings: Settings, jobs: int | str = 1) -> list[CheckOutcome]:
     """The checks' outcomes, in order."""
-    from gradcheck_cli.suite.execute import Execution, execute, parse_jobs
+    from gradcheck_cli.suite.workers.execute import Execution, execute, parse_jobs
 
     jobs = parse_jobs(str(jobs))
     if jobs == 1 or len(checks) < 2:

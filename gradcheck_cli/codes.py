@@ -247,9 +247,9 @@ _RECORDS = (
     Code(
         "GC033",
         "not a report, or not of one run",
-        "`gradcheck merge` reads reports that `gradcheck compare --json` or `--report jsonl=` wrote: format 1, "
-        "with the fields of their types. Where two hold the same check, they agree on it: reports of different "
-        "versions of a spec can't be made one.",
+        "`gradcheck merge` reads reports that `gradcheck compare --json` or `--report jsonl=` wrote: "
+        "format 1, with the fields of their types. Where two hold the same check, they agree on it: "
+        "reports of different versions of a spec can't be made one.",
         "gradcheck merge results.xml",
         "gradcheck merge shard-1.json shard-2.json",
     ),

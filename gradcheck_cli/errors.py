@@ -156,6 +156,8 @@ def cells(text: str) -> int:
     >>> cells("aé"), cells("漢")
     (2, 2)
     """
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

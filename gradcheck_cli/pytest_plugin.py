@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
-    from gradcheck_cli.suite.config import Config
-    from gradcheck_cli.suite.overrides import Planned
+    from gradcheck_cli.suite.selection.config import Config
+    from gradcheck_cli.suite.selection.overrides import Planned
     from gradcheck_cli.verdict.outcome import CheckOutcome
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -142,7 +142,7 @@ def _configuration(config: pytest.Config) -> _Configured:
     """
     found = config.stash.get(_configured, None)
     if found is None:
-        from gradcheck_cli.suite.config import find_project, from_environment, read
+        from gradcheck_cli.suite.selection.config import find_project, from_environment, read
 
         options = read(
             {
@@ -191,7 +191,7 @@ class SpecFile(pytest.File):
 
     def _planned(self) -> list[Planned]:
         from gradcheck_cli.spec.load import load_file
-        from gradcheck_cli.suite.overrides import Overrides, plan
+        from gradcheck_cli.suite.selection.overrides import Overrides, plan
 
         configured = _configuration(self.config)
         checks = load_file(_from_here(self.path))

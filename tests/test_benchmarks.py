@@ -132,7 +132,13 @@ def test_examples_hold(module: Any) -> None:
 
 def test_checks_that_end_otherwise_with_several_jobs_are_named() -> None:
     row = {"method": "torch", "status": "agrees", "seconds": 1.0, "value": 0.3}
-    check: dict[str, Any] = {"id": "a", "status": "passed", "error": None, "diagnoses": [], "seconds": 1.0}
+    check: dict[str, Any] = {
+        "id": "a",
+        "status": "passed",
+        "error": None,
+        "diagnoses": [],
+        "seconds": 1.0,
+    }
     check["gradients"] = [{"input": "x", "derived": "1", "methods": [row]}]
     slower = {**check, "seconds": 2.0}
     other = {**check, "status": "failed", "id": "b"}

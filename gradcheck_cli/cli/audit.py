@@ -27,7 +27,6 @@ def audit(
 
     from gradcheck_cli.cli.collector import settle
     from gradcheck_cli.cli.config import configured_files, option
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.cli.running import show_notes, tell_broken
     from gradcheck_cli.report.audit import AuditReport, document
     from gradcheck_cli.report.files import ReportFile
@@ -35,9 +34,10 @@ def audit(
     from gradcheck_cli.report.progress import Bar
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.suite.audit import audit_check, exit_code
-    from gradcheck_cli.suite.collect import collect
-    from gradcheck_cli.suite.config import read
-    from gradcheck_cli.suite.overrides import Overrides, plan
+    from gradcheck_cli.suite.selection.collect import collect
+    from gradcheck_cli.suite.selection.config import read
+    from gradcheck_cli.suite.selection.overrides import Overrides, plan
+    from gradcheck_cli.suite.selection.values import misused
 
     if verbose and quiet:
         misused("-v and -q contradict each other", "give one of them")

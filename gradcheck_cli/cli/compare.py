@@ -115,11 +115,11 @@ def compare(
 ) -> int:
     """Check gradients: every method's against every other's."""
     from gradcheck_cli.cli.config import configuration, required
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import ExitCode
-    from gradcheck_cli.suite import values
-    from gradcheck_cli.suite.planning import Request
-    from gradcheck_cli.suite.select import Selection
+    from gradcheck_cli.suite.selection import values
+    from gradcheck_cli.suite.selection.planning import Request
+    from gradcheck_cli.suite.selection.select import Selection
+    from gradcheck_cli.suite.selection.values import misused
 
     if verbose and quiet:
         misused("-v and -q contradict each other", "give one of them")
@@ -127,7 +127,7 @@ def compare(
         misused("--cache-dir and --no-cache contradict each other", "give one of them")
     if specs_only and files:
         from gradcheck_cli.cli.running import show_notes
-        from gradcheck_cli.suite.specs import without_others
+        from gradcheck_cli.suite.selection.specs import without_others
 
         files, notes = without_others(files)
         show_notes(notes)
@@ -180,7 +180,7 @@ def _run(
     configured: "Configuration", json: str | None, verbosity: int, *, cached: bool, whole: bool
 ) -> "Run":
     from gradcheck_cli.cli.running import Run
-    from gradcheck_cli.suite.cache import FOLDER, Cache
+    from gradcheck_cli.suite.selection.cache import FOLDER, Cache
 
     settled, folder = configured.settled, configured.project.folder / FOLDER
     return Run(

@@ -233,7 +233,7 @@ def _reports(current: str) -> Iterator[Candidate]:
 
 def _specs(current: str) -> Iterator[Candidate]:
     """Spec files and folders; after `FILE::`, the checks of the file."""
-    from gradcheck_cli.suite.collect import SUFFIXES
+    from gradcheck_cli.suite.selection.collect import SUFFIXES
 
     file, colons, _ = current.partition("::")
     if not colons:
@@ -243,7 +243,7 @@ def _specs(current: str) -> Iterator[Candidate]:
 
 def _checks_of(words: Sequence[str]) -> Iterator[Candidate]:
     """The names for `--check`: those of the first spec file among the words."""
-    from gradcheck_cli.suite.collect import SUFFIXES
+    from gradcheck_cli.suite.selection.collect import SUFFIXES
 
     file = next((word for word in words if word.lower().endswith(SUFFIXES)), None)
     return map(Candidate, () if file is None else _names(file))

@@ -67,8 +67,8 @@ def completion(
     words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> int:
     """Print a script that has the shell complete commands, options, specs and operators."""
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import ExitCode, did_you_mean
+    from gradcheck_cli.suite.selection.values import misused
 
     if shell not in SCRIPTS:
         hint = did_you_mean(shell, SCRIPTS) or f"choose from {', '.join(SCRIPTS)}"

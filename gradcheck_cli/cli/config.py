@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.cli.options import misused
-from gradcheck_cli.suite.config import Config, Project, find_project, from_environment, read
-from gradcheck_cli.suite.overrides import Overrides
+from gradcheck_cli.suite.selection.config import (
+    Config,
+    Project,
+    find_project,
+    from_environment,
+    read,
+)
+from gradcheck_cli.suite.selection.overrides import Overrides
+from gradcheck_cli.suite.selection.values import misused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

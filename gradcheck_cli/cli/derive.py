@@ -120,7 +120,7 @@ def derive(
 
 def _style(given: Mapping[str, bool]) -> str:
     """The one that is chosen; text where none is."""
-    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.suite.selection.values import misused
 
     chosen = [name for name, wanted in given.items() if wanted]
     if len(chosen) > 1:
@@ -129,7 +129,7 @@ def _style(given: Mapping[str, bool]) -> str:
 
 
 def _kind(order: int, *, jvp: bool) -> Kind:
-    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.suite.selection.values import misused
 
     if order not in (1, 2):
         misused(f"--order is {order}", "1 is the gradient, 2 the Hessian's product with v")
@@ -140,7 +140,7 @@ def _kind(order: int, *, jvp: bool) -> Kind:
 
 def _check_together(style: str, kind: Kind, *, steps: bool, write: bool, force: bool) -> None:
     """Refuse what makes no sense together."""
-    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.suite.selection.values import misused
 
     other = {"tangent": "--jvp", "hessian": "--order 2"}.get(kind)
     if steps and other:
@@ -157,7 +157,7 @@ def _check_together(style: str, kind: Kind, *, steps: bool, write: bool, force: 
 
 
 def _check_single(style: str, subjects: Sequence[Subject]) -> None:
-    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.suite.selection.values import misused
 
     if len(subjects) > 1:
         names = ", ".join(subject.case.check.name for subject in subjects[:5])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, printable
-from gradcheck_cli.suite.collect import SUFFIXES
+from gradcheck_cli.suite.selection.collect import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,7 +114,7 @@ def _specs(arguments: Sequence[str]) -> Iterator[Path]:
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
-    from gradcheck_cli.suite.specs import is_ours
+    from gradcheck_cli.suite.selection.specs import is_ours
 
     found = False
     for top, inner, names in os.walk(folder):

@@ -13,11 +13,11 @@ def explain(
     ] = None,
 ) -> int:
     """Explain a code of a problem or a diagnosis."""
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.codes import CODES
     from gradcheck_cli.errors import ExitCode, did_you_mean
     from gradcheck_cli.report.catalogue import code_list, code_page
     from gradcheck_cli.report.terminal import Terminal
+    from gradcheck_cli.suite.selection.values import misused
 
     terminal = Terminal(sys.stdout)
     if code is None:

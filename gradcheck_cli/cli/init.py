@@ -43,8 +43,8 @@ def init(
     ] = None,
 ) -> int:
     """Write a first spec with comments, and a pipeline that checks it; nothing is ever overwritten."""
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import ExitCode, did_you_mean
+    from gradcheck_cli.suite.selection.values import misused
 
     if ci:
         from gradcheck_cli.cli.pipelines import PIPELINES
@@ -75,7 +75,7 @@ def init(
 
 
 def _holds_specs(target: Path) -> bool:
-    from gradcheck_cli.suite.specs import is_ours
+    from gradcheck_cli.suite.selection.specs import is_ours
 
     if not target.is_dir():
         return target.exists()
@@ -94,8 +94,8 @@ def _visible(folders: list[str], names: list[str]) -> list[str]:
 
 def _add_pipeline(service: str, specs: Path) -> None:
     """Write the pipeline file of a service, or say what is to be added to the one that is there."""
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.cli.pipelines import PIPELINES
+    from gradcheck_cli.suite.selection.values import misused
 
     pipeline = PIPELINES[service]
     root = _root(specs)

@@ -47,12 +47,12 @@ def merge(
     """Put reports of shards together, and end as the whole run would have ended."""
     import sys
 
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.report.console import ConsoleReport
     from gradcheck_cli.report.formats import Reports
     from gradcheck_cli.report.merging import absent, merged
     from gradcheck_cli.report.numbers import count
     from gradcheck_cli.report.terminal import Terminal
+    from gradcheck_cli.suite.selection.values import misused
 
     if verbose and quiet:
         misused("-v and -q contradict each other", "give one of them")

@@ -41,9 +41,9 @@ def ops(
 ) -> int:
     """List the operators, or document one of them."""
     import gradcheck_cli.ops  # noqa: F401 -- fills the table
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import ExitCode
     from gradcheck_cli.ops.domains import entries
+    from gradcheck_cli.suite.selection.values import misused
 
     known = entries()
     if name is None:
@@ -64,8 +64,8 @@ def ops(
 
 
 def _of_domains(known: Sequence[Entry], domain: str | None) -> Sequence[Entry]:
-    from gradcheck_cli.cli.options import separated
     from gradcheck_cli.ops.domains import DOMAINS
+    from gradcheck_cli.suite.selection.values import separated
 
     if domain is None:
         return known
@@ -78,8 +78,8 @@ def _called(known: Sequence[Entry], name: str) -> tuple[list[Entry], list[Entry]
 
     Raises GradcheckError (GC028) where there is none.
     """
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import did_you_mean
+    from gradcheck_cli.suite.selection.values import misused
 
     wanted = name.strip().removesuffix("()")
     found = [entry for entry in known if entry.answers_to(wanted)]

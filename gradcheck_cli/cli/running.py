@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gradcheck_cli.report.console import ConsoleReport
     from gradcheck_cli.report.formats import Reports
     from gradcheck_cli.report.terminal import Terminal
-    from gradcheck_cli.suite.cache import Cache
-    from gradcheck_cli.suite.collect import Collection
-    from gradcheck_cli.suite.execute import Execution
-    from gradcheck_cli.suite.planning import Plan, Request, Task
+    from gradcheck_cli.suite.selection.cache import Cache
+    from gradcheck_cli.suite.selection.collect import Collection
+    from gradcheck_cli.suite.selection.planning import Plan, Request, Task
+    from gradcheck_cli.suite.workers.execute import Execution
     from gradcheck_cli.verdict.outcome import CheckOutcome
 
 _MOST_NOTES = 5
@@ -57,8 +57,8 @@ class Run:
         """
         from gradcheck_cli.report.formats import Reports
         from gradcheck_cli.report.terminal import Terminal
-        from gradcheck_cli.suite.execute import Execution, warm_up
-        from gradcheck_cli.suite.planning import plan_run
+        from gradcheck_cli.suite.selection.planning import plan_run
+        from gradcheck_cli.suite.workers.execute import Execution, warm_up
 
         start = perf_counter()
         how = Execution(self.jobs, self.timeout, self.cluster)
@@ -82,7 +82,7 @@ class Run:
     def only_list(self, request: Request) -> int:
         """Write the ids of the checks that would run, and compute nothing."""
         from gradcheck_cli.suite.ending import exit_code
-        from gradcheck_cli.suite.planning import plan_run
+        from gradcheck_cli.suite.selection.planning import plan_run
 
         plan = plan_run(request, self.cache)
         tell_broken(plan.found)
@@ -116,8 +116,8 @@ class Run:
         """Run the checks; what stops that early is put down, so that the rest is reported all the same."""
         from gradcheck_cli.report.progress import Bar
         from gradcheck_cli.suite.ending import is_right
-        from gradcheck_cli.suite.execute import execute
         from gradcheck_cli.suite.settings import Settings
+        from gradcheck_cli.suite.workers.execute import execute
 
         if self._enough(done):
             return

@@ -23,9 +23,9 @@ def schema(
     """Print the JSON Schema of spec files, or have editors complete and check specs with it."""
     import json
 
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import ExitCode
     from gradcheck_cli.spec.model import json_schema
+    from gradcheck_cli.suite.selection.values import misused
 
     if install:
         if output is not None:

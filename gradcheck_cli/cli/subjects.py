@@ -81,7 +81,7 @@ def subject_of_expression(
 
 def chosen(wrt: Sequence[str], names: Sequence[str]) -> list[str]:
     """Those of `names` that `--wrt` asks for; all where it asks for none."""
-    from gradcheck_cli.cli.options import misused
+    from gradcheck_cli.suite.selection.values import misused
 
     for name in wrt:
         if name not in names:

@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.cli.options import misused
 from gradcheck_cli.errors import GradcheckError
+from gradcheck_cli.suite.selection.values import misused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _MOST_DIGITS = 18
 
 
 def _is_file(what: str) -> bool:
-    from gradcheck_cli.suite.collect import STDIN, SUFFIXES
+    from gradcheck_cli.suite.selection.collect import STDIN, SUFFIXES
 
     path = what.partition("::")[0]
     return what == STDIN or path.lower().endswith(SUFFIXES) or os.path.exists(path)  # noqa: PTH110
@@ -43,7 +43,7 @@ def checks_of(what: str, check: str | None) -> list[Check]:
     Raises GradcheckError with all that is wrong with the file.
     """
     from gradcheck_cli.cli.running import show_notes
-    from gradcheck_cli.suite.collect import collect
+    from gradcheck_cli.suite.selection.collect import collect
 
     found = collect([what if check is None else f"{what}::{check}"])
     show_notes(found.notes)

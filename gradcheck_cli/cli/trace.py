@@ -52,9 +52,9 @@ def trace(
 
 
 def _style(graph: str) -> str:
-    from gradcheck_cli.cli.options import misused
     from gradcheck_cli.errors import did_you_mean
     from gradcheck_cli.report.drawing import FORMATS
+    from gradcheck_cli.suite.selection.values import misused
 
     if graph not in FORMATS:
         listed = f"choose from {', '.join(FORMATS)}"

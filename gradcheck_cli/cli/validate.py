@@ -23,12 +23,12 @@ def validate(
     from gradcheck_cli.methods.case import review
     from gradcheck_cli.report.numbers import count
     from gradcheck_cli.report.terminal import Terminal
-    from gradcheck_cli.suite.collect import collect
     from gradcheck_cli.suite.ending import exit_code
+    from gradcheck_cli.suite.selection.collect import collect
 
     files = configured_files(files, "validate")
     if specs_only:
-        from gradcheck_cli.suite.specs import without_others
+        from gradcheck_cli.suite.selection.specs import without_others
 
         files, notes = without_others(files)
         show_notes(notes)

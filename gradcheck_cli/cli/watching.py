@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, format_problem, printable
-from gradcheck_cli.suite.collect import STDIN, SUFFIXES, split
+from gradcheck_cli.suite.selection.collect import STDIN, SUFFIXES, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.cli.options import misused
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, printable
+from gradcheck_cli.suite.selection.values import misused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def write(what: str, answers: Sequence[Answer], *, force: bool) -> None:
 
 
 def _path(what: str) -> Path:
-    from gradcheck_cli.suite.collect import STDIN
+    from gradcheck_cli.suite.selection.collect import STDIN
 
     name = what.partition("::")[0]
     path = Path(name)

@@ -11,8 +11,6 @@ from gradcheck_cli.report.heatmap import show_errors
 from gradcheck_cli.report.numbers import listing, pair, ratio, short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gradcheck_cli.errors import Where
     from gradcheck_cli.report.terminal import Terminal
     from gradcheck_cli.verdict.outcome import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.suite.collect import reproduce
+from gradcheck_cli.suite.selection.collect import reproduce
 from gradcheck_cli.verdict.outcome import CheckOutcome, InputOutcome
 
 if TYPE_CHECKING:

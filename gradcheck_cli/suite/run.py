@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from gradcheck_cli.errors import Where
     from gradcheck_cli.spec.check import Check
-    from gradcheck_cli.suite.own_blame import Accused
-    from gradcheck_cli.suite.own_findings import Code
+    from gradcheck_cli.suite.own.blame import Accused
+    from gradcheck_cli.suite.own.findings import Code
 
 
 _USUAL = Settings()
@@ -52,13 +52,13 @@ def run_check(check: Check, settings: Settings = _USUAL) -> CheckOutcome:
     def judged() -> CheckOutcome:
         nonlocal loading
         if check.implementation is not None and not check.expression.text:
-            from gradcheck_cli.suite.own_alone import judged_alone
+            from gradcheck_cli.suite.own.alone import judged_alone
 
             return _closed(judged_alone(outcome, check, settings), check)
         case = prepare(check)
         before = perf_counter()
         if "implementation" in applicable(case, check.methods):
-            from gradcheck_cli.suite.own_code import loaded
+            from gradcheck_cli.suite.own.code import loaded
 
             case = replace(case, check=loaded(check, settings))
         load(applicable(case, check.methods))
@@ -144,7 +144,7 @@ def _code(case: Case, results: Sequence[Gradients], rounding: Rounding) -> Code 
     """The check's own code, where that has run."""
     if case.check.implementation is None:
         return None
-    from gradcheck_cli.suite.own_findings import Code
+    from gradcheck_cli.suite.own.findings import Code
 
     return Code.of(case, results, rounding)
 
@@ -213,7 +213,7 @@ def _of_order(
         judged = _excused(case, results, rounding, order, judged)
     accused: Accused | None = None
     if any("implementation" in j.verdict.outcome.outliers for j in judged):
-        from gradcheck_cli.suite.own_blame import Accused
+        from gradcheck_cli.suite.own.blame import Accused
 
         accused = Accused(case, results, rounding)
         judged = [

@@ -20,7 +20,7 @@ from gradcheck_cli.lang.parse import parse
 from gradcheck_cli.methods.case import Case, prepare
 from gradcheck_cli.methods.walk import summary, walk
 from gradcheck_cli.ops.known import given
-from gradcheck_cli.suite.collect import collect
+from gradcheck_cli.suite.selection.collect import collect
 
 if TYPE_CHECKING:
     from gradcheck_cli.graph import Expr

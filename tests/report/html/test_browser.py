@@ -15,6 +15,7 @@ import pytest
 from gradcheck_cli.errors import printable
 from gradcheck_cli.report.formats.html import render
 from gradcheck_cli.report.json_report import report
+from gradcheck_cli.verdict.outcome import Diagnosis
 from tests.report.html.conftest import HOSTILE, passing, picture
 
 if TYPE_CHECKING:
@@ -211,6 +212,15 @@ def test_a_failing_check_shows_the_repair_the_comparison_and_the_formulas(page: 
     ]  # fmt: skip
     row(page, "diagonal only").locator("button").click()
     assert panel.is_hidden()
+
+
+def test_a_title_is_not_said_twice(show: Callable[..., Page], tmp_path: Path) -> None:
+    said = Diagnosis("GC101", "off by a constant factor: multiply by 2", "a", "manual")
+    path = tmp_path / "factor.html"
+    path.write_text(render(report([passing("x", status="failed", diagnoses=(said,))], 1.0, 1)))
+    card = show(path.as_uri()).locator(".card")
+    lines = [line.strip() for line in card.inner_text().splitlines() if line]
+    assert lines == ["GC101 off by a constant factor", "multiply by 2 (manual of a)"]
 
 
 def test_errors_show_the_line_with_carets(page: Page) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from base64 import b64encode
 from dataclasses import replace
@@ -16,11 +17,13 @@ from hypothesis import strategies as st
 from gradcheck_cli.errors import printable
 from gradcheck_cli.report.formats.html import render
 from gradcheck_cli.report.html import data as page_data_module
+from gradcheck_cli.report.html import page as page_module
 from gradcheck_cli.report.html.data import page_data
 from gradcheck_cli.report.html.formulas import ELEMENTS, TOKENS, Formulas, compact
+from gradcheck_cli.report.html.fragment import fragment
 from gradcheck_cli.report.json_report import report
-from gradcheck_cli.verdict.outcome import CheckOutcome, GradientOutcome, InputOutcome
-from tests.report.html.conftest import HOSTILE, all_kinds, failing, passing, picture
+from gradcheck_cli.verdict.outcome import CheckOutcome, GradientOutcome, InputOutcome, Status
+from tests.report.html.conftest import HOSTILE, agrees, all_kinds, failing, passing, picture
 
 if TYPE_CHECKING:
     from tests.report.html.conftest import Document
@@ -110,6 +113,25 @@ def test_an_interrupted_run_says_so() -> None:
     page = render(report([passing("one")], 1.0, 130, interrupted=True, not_run=12))
     notice = parsed(page).xpath("//p[@class='notice']/text()")[0]
     assert notice == "The run was interrupted. 12 checks did not run."
+
+
+def test_checks_that_are_not_right_are_listed_without_scripts_up_to_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_module, "_MOST_PROBLEMS", 2)
+    states: tuple[Status, ...] = ("passed", "inconclusive", "error", "failed", "failed")
+    root = parsed(page_of(*(passing(f"<b>{at}", status=s) for at, s in enumerate(states))))
+    listed = root.xpath("//noscript//li")
+    assert [one.findtext("strong/bdi") for one in listed] == ["<b>3", "<b>4"]
+    assert root.xpath("//noscript/p/text()")[-1] == "and 2 more"
+    assert not parsed(page_of(passing("good"))).xpath("//noscript//ul")
+
+
+def test_a_notebook_shows_nan_as_the_worst() -> None:
+    ratios = [agrees("torch", ratio) for ratio in (0.5, math.nan, 0.25)]
+    check = passing("x")
+    check = replace(check, gradients=(replace(check.gradients[0], methods=tuple(ratios)),))
+    assert ">nan</td>" in fragment([check, passing("y")], 1.0)
 
 
 def test_the_environment_and_the_command_are_there(document: Document) -> None:

@@ -16,9 +16,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.suite.collect import STDIN_NAME
 from gradcheck_cli.suite.ending import is_right
-from gradcheck_cli.suite.shard import seconds_of
+from gradcheck_cli.suite.selection.collect import STDIN_NAME
+from gradcheck_cli.suite.selection.shard import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcheck_cli.errors import ExitCode, GradcheckError
-from gradcheck_cli.suite.shard import durations, share
+from gradcheck_cli.suite.selection.shard import durations, share
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,15 +16,15 @@ from uuid import uuid4
 
 import gradcheck_cli
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
-from gradcheck_cli.suite import lost
-from gradcheck_cli.suite.pool import WorkerPool
+from gradcheck_cli.suite.workers import lost
+from gradcheck_cli.suite.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradcheck_cli.spec.check import Check
     from gradcheck_cli.suite.settings import Settings
-    from gradcheck_cli.suite.worker import Setup
+    from gradcheck_cli.suite.workers.worker import Setup
     from gradcheck_cli.verdict.outcome import CheckOutcome
 
 P = ParamSpec("P")
@@ -219,7 +219,7 @@ class _Isolated:
         self.setup = setup
 
     def __call__(self, check: Check, settings: Settings) -> CheckOutcome:
-        from gradcheck_cli.suite.execute import run_one
+        from gradcheck_cli.suite.workers.execute import run_one
 
         pool = _runs.pool(self.run, self.timeout, self.setup)
         return lost.settled(check, pool.submit(run_one, check, settings))

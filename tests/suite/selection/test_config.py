@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gradcheck_cli.errors import ExitCode, GradcheckError
-from gradcheck_cli.suite.config import KEYS, Config, find_project, from_environment, read
+from gradcheck_cli.suite.selection.config import KEYS, Config, find_project, from_environment, read
 
 ALL = """\
 [build-system]

@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_cli.errors import GradcheckError
 from gradcheck_cli.methods.gradients import Estimate
 from gradcheck_cli.suite.budget import Rounding, allowances_of, coarsest_dtype
-from gradcheck_cli.suite.own_findings import METHOD, MILD, place
+from gradcheck_cli.suite.own.findings import METHOD, MILD, place
 from gradcheck_cli.suite.precision import excused
 from gradcheck_cli.verdict.compare import compare
 from gradcheck_cli.verdict.judge import judge

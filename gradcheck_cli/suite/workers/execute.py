@@ -67,7 +67,7 @@ def warm_up(how: Execution, *, torch: bool = True) -> None:
     Not needed: `execute` does it too. `torch` is whether the methods that will run include it.
     """
     if not how.here and how.cluster is None:
-        from gradcheck_cli.suite.processes import Context
+        from gradcheck_cli.suite.workers.processes import Context
 
         Context().warm_up(modules(torch=torch))
 
@@ -138,15 +138,15 @@ def _executor(
     """What runs the checks, what is submitted to it for each, and how many it runs at once."""
     if how.here:
         return Here(), run_one, 1
-    from gradcheck_cli.suite.worker import Setup
+    from gradcheck_cli.suite.workers.worker import Setup
 
     needed = modules(torch=need_torch(checks))
     only_cpu = all(check.device == "cpu" for check in checks)
     if how.cluster is not None:
-        from gradcheck_cli.suite.cluster import connect
+        from gradcheck_cli.suite.workers.cluster import connect
 
         return connect(how.cluster, how.timeout, Setup(modules=needed, memory_limit=only_cpu))
-    from gradcheck_cli.suite.pool import WorkerPool
+    from gradcheck_cli.suite.workers.pool import WorkerPool
 
     workers = max(1, min(how.jobs, len(checks)))
     setup = Setup(workers, workers, needed, only_cpu)
@@ -165,7 +165,7 @@ def _outcome(check: Check, future: Future[CheckOutcome], how: Execution) -> Chec
     if how.here:
         return future.result()
     if how.cluster is not None:
-        from gradcheck_cli.suite.cluster import settled
+        from gradcheck_cli.suite.workers.cluster import settled
     else:
-        from gradcheck_cli.suite.lost import settled
+        from gradcheck_cli.suite.workers.lost import settled
     return settled(check, future)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.suite.cache import not_right
-from gradcheck_cli.suite.collect import collect
-from gradcheck_cli.suite.overrides import Overrides, Planned, plan
-from gradcheck_cli.suite.select import Selection
-from gradcheck_cli.suite.shard import durations, share
+from gradcheck_cli.suite.selection.cache import not_right
+from gradcheck_cli.suite.selection.collect import collect
+from gradcheck_cli.suite.selection.overrides import Overrides, Planned, plan
+from gradcheck_cli.suite.selection.select import Selection
+from gradcheck_cli.suite.selection.shard import durations, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck_cli.suite.cache import Cache
-    from gradcheck_cli.suite.collect import Collection
+    from gradcheck_cli.suite.selection.cache import Cache
+    from gradcheck_cli.suite.selection.collect import Collection
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from gradcheck_cli.errors import GradcheckError
 from gradcheck_cli.spec.load import load_text
-from gradcheck_cli.suite.overrides import Overrides, plan
+from gradcheck_cli.suite.selection.overrides import Overrides, plan
 
 SPEC = """\
 version: 1

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradcheck_cli.suite.collect import SUFFIXES
+from gradcheck_cli.suite.selection.collect import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

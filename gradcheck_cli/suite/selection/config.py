@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import GradcheckError, Problem, Where, did_you_mean
-from gradcheck_cli.suite import values
+from gradcheck_cli.suite.selection import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,7 +181,7 @@ def _config(section: Mapping[str, Any], places: _Places) -> Config:
         try:
             if key not in _READERS:
                 near = did_you_mean(key.replace("_", "-"), KEYS)
-                values.refuse(
+                values.misused(
                     f"[tool.gradcheck] has no key `{key[:60]}`",
                     near or f"it has {', '.join(KEYS)}",
                 )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.suite.worker import Setup, serve
+from gradcheck_cli.suite.workers.worker import Setup, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ import pytest
 
 from gradcheck_cli.errors import ExitCode, GradcheckError
 from gradcheck_cli.spec.load import load_text
-from gradcheck_cli.suite import cluster
-from gradcheck_cli.suite.execute import Execution, execute
 from gradcheck_cli.suite.settings import Settings
+from gradcheck_cli.suite.workers import cluster
+from gradcheck_cli.suite.workers.execute import Execution, execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

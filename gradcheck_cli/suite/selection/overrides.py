@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import GradcheckError, Problem
-from gradcheck_cli.suite.collect import reproduce
+from gradcheck_cli.suite.selection.collect import reproduce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck_cli.spec.check import Check
-    from gradcheck_cli.suite.config import Config
+    from gradcheck_cli.suite.selection.config import Config
 
 # Every planned check is held in memory until the end.
 MOST_PLANNED = 200_000

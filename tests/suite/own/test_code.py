@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from gradcheck_cli.spec.check import Check, Implementation
 from gradcheck_cli.spec.load import load_file, load_text
-from gradcheck_cli.suite.own_code import allowed, forget
+from gradcheck_cli.suite.own.code import allowed, forget
 from gradcheck_cli.suite.run import run_check
 from gradcheck_cli.suite.settings import Settings
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradcheck_cli.verdict.outcome import CheckOutcome
 
 Tensor = torch.Tensor
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "own_code"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "own_code"
 KERNELS = """\
 import torch
 from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_cli.suite.specs import is_ours, without_others
+from gradcheck_cli.suite.selection.specs import is_ours, without_others
 
 
 @pytest.mark.parametrize(

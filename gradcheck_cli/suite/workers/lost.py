@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem
 from gradcheck_cli.suite.blank import blank
-from gradcheck_cli.suite.pool import NoWorkersError, TimeLimitError, WorkerEndedError
-from gradcheck_cli.suite.processes import ending
+from gradcheck_cli.suite.workers.pool import NoWorkersError, TimeLimitError, WorkerEndedError
+from gradcheck_cli.suite.workers.processes import ending
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

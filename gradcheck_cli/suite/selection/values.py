@@ -25,7 +25,7 @@ _WORDS |= {"false": False, "0": False, "no": False, "off": False}
 _MOST_PARTS = 4096
 
 
-def refuse(message: str, hint: str | None = None) -> NoReturn:
+def misused(message: str, hint: str | None = None) -> NoReturn:
     """Refuse a value (exit 2)."""
     raise GradcheckError(Problem("GC028", message, None, hint))
 
@@ -34,10 +34,10 @@ def parts(name: str, value: Any) -> tuple[str, ...]:
     """The parts of `a,b`, or of a list; none twice, none empty."""
     given = value.split(",") if isinstance(value, str) else value
     if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
-        refuse(f"{name} is {_shown(value)}", "give text, or a list of texts")
+        misused(f"{name} is {_shown(value)}", "give text, or a list of texts")
     found = tuple(dict.fromkeys(part.strip() for part in given if part.strip()))
     if len(found) > _MOST_PARTS:
-        refuse(f"{name} has {len(found):,} parts", f"give at most {_MOST_PARTS:,}")
+        misused(f"{name} has {len(found):,} parts", f"give at most {_MOST_PARTS:,}")
     return found
 
 
@@ -46,11 +46,11 @@ def separated(name: str, value: Any, known: Iterable[str]) -> tuple[str, ...]:
     known = tuple(known)
     found = parts(name, value)
     if not found:
-        refuse(f"{name} is empty", f"give one or more of {', '.join(known)}")
+        misused(f"{name} is empty", f"give one or more of {', '.join(known)}")
     for part in found:
         if part not in known:
             listed = f"choose from {', '.join(known)}"
-            refuse(f"{name}: there is no `{part}`", did_you_mean(part, known) or listed)
+            misused(f"{name}: there is no `{part}`", did_you_mean(part, known) or listed)
     return found
 
 
@@ -62,7 +62,7 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 def text(name: str, value: Any) -> str:
     """Text as it is."""
     if not isinstance(value, str):
-        refuse(f"{name} is {_shown(value)}", "give text")
+        misused(f"{name} is {_shown(value)}", "give text")
     return value
 
 
@@ -86,7 +86,7 @@ def device(name: str, value: Any) -> str:
     kind, _, index = given.partition(":")
     numbered = kind == "cuda" and index.isdecimal() and index.isascii()
     if not (numbered or (not index and given in ("cpu", "cuda", "mps"))):
-        refuse(f"{name}: there is no `{given}`", "choose cpu, cuda, cuda:1, ... or mps")
+        misused(f"{name}: there is no `{given}`", "choose cpu, cuda, cuda:1, ... or mps")
     return given
 
 
@@ -102,9 +102,9 @@ def whole(name: str, value: Any, least: int, most: int = _MOST_SEED, hint: str =
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,20}", value.strip(), re.ASCII):
         number = int(value)
     if not isinstance(number, int) or isinstance(number, bool):
-        refuse(f"{name} is {_shown(value)}", hint)
+        misused(f"{name} is {_shown(value)}", hint)
     if not least <= number <= most:
-        refuse(f"{name} is {number}", hint if number < least else f"give at most {most:,}")
+        misused(f"{name} is {number}", hint if number < least else f"give at most {most:,}")
     return number
 
 
@@ -118,7 +118,7 @@ def tolerance(name: str, value: Any) -> float:
             number = None
     good = isinstance(number, int | float) and not isinstance(number, bool)
     if not (good and math.isfinite(number) and number >= 0):
-        refuse(f"{name} is {_shown(value)}", "give a number of 0 or more, such as 1e-5")
+        misused(f"{name} is {_shown(value)}", "give a number of 0 or more, such as 1e-5")
     return float(number)
 
 
@@ -126,7 +126,7 @@ def flag(name: str, value: Any) -> bool:
     """Yes or no."""
     found = _WORDS.get(value.strip().casefold()) if isinstance(value, str) else value
     if not isinstance(found, bool):
-        refuse(f"{name} is {_shown(value)}", "give true or false")
+        misused(f"{name} is {_shown(value)}", "give true or false")
     return found
 
 
@@ -137,28 +137,28 @@ def duration(name: str, value: Any) -> float:
     given = f"{value:f}" if plain else value
     found = _DURATION.fullmatch(given.strip().lower()) if isinstance(given, str) else None
     if found is None or found[2] not in _SECONDS:
-        refuse(f"{name} is {_shown(value)}", hint)
+        misused(f"{name} is {_shown(value)}", hint)
     seconds = float(found[1]) * _SECONDS[found[2]]
     if seconds > _LONGEST:
-        refuse(f"{name} is {_shown(value)}", "give at most 10 days (240h), or 0 for no limit")
+        misused(f"{name} is {_shown(value)}", "give at most 10 days (240h), or 0 for no limit")
     return seconds
 
 
 def jobs(name: str, value: Any) -> int:
     """How many workers: a number, or `auto`."""
-    from gradcheck_cli.suite.execute import parse_jobs
+    from gradcheck_cli.suite.workers.execute import parse_jobs
 
     try:
         return parse_jobs(str(value))
     except GradcheckError as error:
-        refuse(f"{name} is {_shown(value)}", error.problems[0].hint)
+        misused(f"{name} is {_shown(value)}", error.problems[0].hint)
 
 
 def shard(name: str, value: Any) -> tuple[int, int]:
     """Which part of how many, from `2/3`."""
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text(name, value).strip(), re.ASCII)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        refuse(f"{name} is {_shown(value)}", "give which part of how many, such as 1/3, 2/3, 3/3")
+        misused(f"{name} is {_shown(value)}", "give which part of how many, such as 1/3, 2/3, 3/3")
     return int(found[1]), int(found[2])
 
 
@@ -167,7 +167,7 @@ def packages(name: str, value: Any) -> tuple[str, ...]:
     found = parts(name, value)
     for part in found:
         if not all(piece.isidentifier() for piece in part.split(".")):
-            refuse(f"{name}: `{part}` is no package's name", "as in `import`: package.module")
+            misused(f"{name}: `{part}` is no package's name", "as in `import`: package.module")
     return found
 
 

@@ -20,12 +20,12 @@ import pytest
 from gradcheck_cli.errors import ExitCode, GradcheckError
 from gradcheck_cli.limits import physical_memory
 from gradcheck_cli.spec.load import load_text
-from gradcheck_cli.suite import processes
 from gradcheck_cli.suite.ending import ending, exit_code
-from gradcheck_cli.suite.execute import Execution, execute, parse_jobs
-from gradcheck_cli.suite.pool import WorkerEndedError, WorkerError, WorkerPool
 from gradcheck_cli.suite.settings import Settings
-from gradcheck_cli.suite.worker import Setup
+from gradcheck_cli.suite.workers import processes
+from gradcheck_cli.suite.workers.execute import Execution, execute, parse_jobs
+from gradcheck_cli.suite.workers.pool import WorkerEndedError, WorkerError, WorkerPool
+from gradcheck_cli.suite.workers.worker import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -315,7 +315,7 @@ def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """`gradcheck compare` on a quick and an endless spec in a session of its own."""
     (folder / "right.yaml").write_text(RIGHT)
     (folder / "endless.yaml").write_text(ENDLESS)
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     return subprocess.Popen(
         [
             sys.executable,
@@ -367,8 +367,8 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 SCRIPT = """\
 import os
-from gradcheck_cli.suite.pool import WorkerPool
-from gradcheck_cli.suite.worker import Setup
+from gradcheck_cli.suite.workers.pool import WorkerPool
+from gradcheck_cli.suite.workers.worker import Setup
 
 print("once")
 pool = WorkerPool(1, Setup())
@@ -382,7 +382,7 @@ print("end")
 
 def test_a_script_without_a_guard_and_workers_that_print(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     result = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,

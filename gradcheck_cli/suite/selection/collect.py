@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where, did_you_mean
-from gradcheck_cli.suite.select import Selection
+from gradcheck_cli.suite.selection.select import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

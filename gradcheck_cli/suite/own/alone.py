@@ -12,8 +12,8 @@ from gradcheck_cli.methods import run
 from gradcheck_cli.methods.case import prepare, review, values_of
 from gradcheck_cli.methods.gradients import Estimate
 from gradcheck_cli.spec.sample import sample
-from gradcheck_cli.suite.own_code import loaded
-from gradcheck_cli.suite.own_findings import METHOD, Code, apart, compared
+from gradcheck_cli.suite.own.code import loaded
+from gradcheck_cli.suite.own.findings import METHOD, Code, apart, compared
 from gradcheck_cli.suite.repeats import with_spread
 from gradcheck_cli.verdict.compare import Allowances, compare
 from gradcheck_cli.verdict.grid import pictured

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradcheck_cli.errors import Problem
-from gradcheck_cli.suite.cache import Cache, Record, not_right
+from gradcheck_cli.suite.selection.cache import Cache, Record, not_right
 from gradcheck_cli.verdict.outcome import CheckOutcome
 
 if TYPE_CHECKING:

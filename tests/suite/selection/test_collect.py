@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradcheck_cli.errors import ExitCode, GradcheckError
-from gradcheck_cli.suite.collect import Collection, collect, reproduce
+from gradcheck_cli.suite.selection.collect import Collection, collect, reproduce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

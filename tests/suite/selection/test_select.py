@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gradcheck_cli.errors import GradcheckError, Source
 from gradcheck_cli.spec.check import Check
-from gradcheck_cli.suite.select import Selection, expression
+from gradcheck_cli.suite.selection.select import Selection, expression
 
 
 def check(name: str, *tags: str) -> Check:

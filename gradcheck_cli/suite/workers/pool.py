@@ -18,12 +18,12 @@ from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from gradcheck_cli.suite.processes import Context, end, ending, without_interrupts
+from gradcheck_cli.suite.workers.processes import Context, end, ending, without_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck_cli.suite.worker import Setup
+    from gradcheck_cli.suite.workers.worker import Setup
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Checks of a person's own code: loading it, judging it, with and without an expression."""

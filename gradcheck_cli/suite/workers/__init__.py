@@ -1,0 +1,1 @@
+"""Running checks through an executor: in this process, in worker processes, on a cluster."""
