@@ -191,7 +191,7 @@ _RECORDS = (
     Code(
         "GC025",
         "no spec found",
-        "The files and folders given hold no spec: no mapping with a top-level `version`.",
+        "The files and folders given hold no spec: no mapping with a top-level `version` and keys of a spec.",
     ),
     Code(
         "GC026",

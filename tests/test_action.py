@@ -158,16 +158,19 @@ def test_hostile_names_are_names_of_files() -> None:
     assert not [line for line in done.log.splitlines() if line.startswith("::set-output")]
 
 
-@pytest.fixture
-def fake_gradcheck(tmp_path: Path) -> Path:
-    """A gradcheck that only writes down its arguments."""
-    home = tmp_path / "other" / "gradcheck_cli"
+def fake(home: Path) -> Path:
+    """The folder of a package that only writes down its arguments."""
     home.mkdir(parents=True)
     (home / "__init__.py").touch()
     (home / "__main__.py").write_text(
         "import json, sys\nopen('asked', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
     )
     return home.parent
+
+
+@pytest.fixture
+def fake_gradcheck(tmp_path: Path) -> Path:
+    return fake(tmp_path / "other" / "gradcheck_cli")
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "1/1\ntouch pwned"])
@@ -202,14 +205,7 @@ def test_a_part_of_the_checks() -> None:
 
 @pytest.fixture
 def fake_pip(tmp_path: Path) -> Path:
-    """A pip that only writes down what it is asked for."""
-    home = tmp_path / "fake" / "pip"
-    home.mkdir(parents=True)
-    (home / "__init__.py").touch()
-    (home / "__main__.py").write_text(
-        "import json, sys\nopen('asked', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
-    )
-    return home.parent
+    return fake(tmp_path / "fake" / "pip")
 
 
 def asked() -> list[list[str]]:

@@ -151,7 +151,9 @@ def _prepared(check: Check, shape: tuple[int, ...] | None) -> Case:
         _manual(check, scope, problems, {*broken, UPSTREAM})
         raise GradcheckError(*problems)
     if not output.dtype.is_floating:
-        message = f"the expression is of dtype {output.dtype.name}, which has no gradient"
+        found = output.dtype
+        what = f"a Python {found.name[2:]}" if found.weak else f"of dtype {found.name}"
+        message = f"the expression is {what}, which has no gradient"
         problems.append(
             Problem("GC016", message, check.expression.where(), "make it floating-point")
         )

@@ -16,6 +16,7 @@ decides on the progress bar, which otherwise is drawn on a terminal outside of C
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _CI = (
     "TRAVIS",
 )
 _NO = ("", "0", "false", "no")
+# What services take for commands in a log: GitHub a line that begins so, whatever its indentation; it, Azure
+# Pipelines and TeamCity `##[..]`, `##vso[..]` and `##teamcity[..]` wherever they stand.
+_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\w*\[)")
 _USUAL_COLUMNS = 80
 # Less than that would only be a heap of single words.
 _LEAST_COLUMNS = 40
@@ -43,6 +47,15 @@ _LEAST_COLUMNS = 40
 def on_ci() -> bool:
     """Whether the output is a CI service's log."""
     return any(os.environ.get(name, "").lower() not in _NO for name in _CI)
+
+
+def no_command(line: str) -> str:
+    r"""A line that the service whose log it goes to doesn't take for a command: names come from spec files.
+
+    >>> no_command("  ::error::")
+    '  \\x3a:error::'
+    """
+    return _COMMAND.sub(lambda found: f"{found[1]}\\x3a" if found[0] != "#" else "\\x23", line)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from gradcheck_cli.errors import ExitCode, GradcheckError, Problem, Where, printable
@@ -29,9 +30,10 @@ class ReportFile:
         # The target's name may be as long as a name can be, so it is not repeated here.
         self._temporary = self._path.with_name(f".gradcheck-{os.urandom(8).hex()}.tmp")
         self._in_place = False
+        self._mode: int | None = None
         if self.is_stdout:
             return
-        mode = _mode(self._path, target)
+        mode = self._mode = _mode(self._path, target)
         # A device or a pipe is written to; only a file of its own can be replaced by another.
         self._in_place = mode is not None and not stat.S_ISREG(mode)
         if not self._in_place:
@@ -57,6 +59,9 @@ class ReportFile:
                 with os.fdopen(
                     self._open_temporary(), "w", encoding="utf-8", errors=_ERRORS
                 ) as stream:
+                    if self._mode is not None:  # who may read the one before may read this one
+                        with suppress(OSError):  # not every file system has modes
+                            self._temporary.chmod(stat.S_IMODE(self._mode))
                     stream.write(text)
                     stream.flush()
                     # Some file systems tell only now that the disk is full.

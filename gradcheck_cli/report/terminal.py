@@ -62,6 +62,7 @@ class Terminal:
         self._stream = stream
         self._columns = columns
         self._colour = colour
+        self._logged = colour is None and capabilities.on_ci()
         self.glyphs = _ASCII
         encoding = getattr(stream, "encoding", None) or "ascii"
         try:
@@ -107,12 +108,16 @@ class Terminal:
         if not self.is_terminal:
             # Rich takes a quarter of a millisecond for a line, which counts with thousands of checks.
             texts = (part if isinstance(part, str) else _plain(part) for part in parts)
-            self._stream.write(f"{' ' * indent}{''.join(texts)}\n")
+            text = f"{' ' * indent}{''.join(texts)}"
+            self._stream.write(f"{capabilities.no_command(text) if self._logged else text}\n")
             self._stream.flush()
             return
         from rich.text import Text
 
-        self.console.print(Text(" " * indent) + Text.assemble(*parts), soft_wrap=True)
+        line = Text(" " * indent) + Text.assemble(*parts)
+        if self._logged and capabilities.no_command(line.plain) != line.plain:
+            line = Text(capabilities.no_command(line.plain))
+        self.console.print(line, soft_wrap=True)
 
     def verbatim(self, text: str, style: str = "", indent: int = 0) -> None:
         """Text of a person's, line by line as it is."""

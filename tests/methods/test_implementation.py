@@ -187,7 +187,7 @@ def test_a_parameter_that_is_no_input_is_named() -> None:
 @pytest.mark.parametrize(
     ("found", "kwargs", "said"),
     [
-        (3, {}, "is a int, which can't be called"),
+        (3, {}, "can't be called: its type is int"),
         (lambda x, eps: x, {}, "needs a value for its argument `eps`"),
         (lambda x: x, {"epsilon": 1}, "has no argument `epsilon` for `kwargs`"),
         (lambda a, b: a, {}, "needs a value for its argument `b`"),

@@ -141,3 +141,25 @@ def test_a_page_is_the_same_whatever_the_environment_says(monkeypatch: pytest.Mo
     page = Terminal(stream, columns=100, colour=False)
     assert written(page, stream) == "word\n[b]table[/b]\n"
     assert page.width == page.console.width == 100
+
+
+@pytest.mark.parametrize("colour", ["", "1"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("::add-mask::x", "\\x3a:add-mask::x"),
+        ("a ##[error] and ##vso[task.x]", "a \\x23#[error] and \\x23#vso[task.x]"),
+        ("a::b # c [d]", "a::b # c [d]"),
+    ],
+)
+def test_a_log_gets_no_command_of_a_spec(
+    monkeypatch: pytest.MonkeyPatch, text: str, shown: str, colour: str
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("FORCE_COLOR", colour)
+    stream = io.StringIO()
+    Terminal(stream).line(text, indent=4)
+    assert stream.getvalue() == f"    {shown}\n"
+    monkeypatch.delenv("CI")
+    Terminal(stream := io.StringIO()).line(text, indent=4)
+    assert stream.getvalue() == f"    {text}\n"

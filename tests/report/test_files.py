@@ -74,6 +74,14 @@ def test_the_usual_permissions_hold(tmp_path: Path) -> None:
     assert len(modes) == 1
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.touch(0o600)
+    path.chmod(0o640 | stat.S_IXUSR)
+    ReportFile(str(path)).write("x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o740
+
+
 def test_half_a_character_is_written_as_its_escape(tmp_path: Path) -> None:
     ReportFile(str(tmp_path / "report.md")).write("a\udc80b")
     assert (tmp_path / "report.md").read_bytes() == b"a\\udc80b"

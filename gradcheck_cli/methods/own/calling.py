@@ -63,7 +63,7 @@ def code_of(check: Check, dtype: torch.dtype, device: torch.device) -> Code:
         arguments = bound(own, [_parameter(item) for item in schema], names, own.kwargs)
         return Code("operator", _calling(found, arguments), operator=operator, arguments=arguments)
     if not callable(found):
-        message = f"is a {type(found).__name__}, which can't be called"
+        message = f"can't be called: its type is {type(found).__name__}"
         hint = "name a function, a torch.autograd.Function, an nn.Module or a custom operator"
         raise refused(own, message, hint)
     module = _module(own, found, names, check.seed)
