@@ -243,8 +243,12 @@ def _bare(name: str) -> Any:
 
 
 def to_tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A copy, since the engine's arrays stay its own; rounded before it moves: MPS has no float64."""
-    return torch.from_numpy(np.array(array)).to(dtype).to(device)
+    """A copy, since the engine's arrays stay its own; rounded before it moves: MPS has no float64.
+
+    In memory that PyTorch allocates, aligned as its kernels like it: elsewhere the last bits of a result may
+    depend on where NumPy happened to find room, and with that on which checks ran before.
+    """
+    return torch.tensor(np.asarray(array, order="C")).to(dtype).to(device)
 
 
 def to_numpy(tensor: torch.Tensor) -> Any:
