@@ -114,6 +114,8 @@ def compare(
     ] = False,
 ) -> int:
     """Check gradients: every method's against every other's."""
+    from dataclasses import replace
+
     from gradcheck_cli.cli.config import configuration, required
     from gradcheck_cli.errors import ExitCode
     from gradcheck_cli.suite.selection import values
@@ -168,12 +170,14 @@ def compare(
         failed_first,
     )
     run = _run(configured, json, verbose - quiet, cached=not no_cache, whole=full)
+    if watch and run.allow_imports:
+        run = replace(run, isolated=True)
     once = run.only_list if collect_only else run
     if not watch:
         return once(request)
     from gradcheck_cli.cli.watching import watch as watched
 
-    return watched(chosen, lambda: once(request))
+    return watched(chosen, lambda: once(request), run.allow_imports)
 
 
 def _run(

@@ -32,7 +32,8 @@ class Run:
     """How to run; call it with what.
 
     `maxfail` is after how many checks that are not right to stop, 0 for never; `timeout` is in seconds,
-    None for no limit; `options` are added to the command that runs a check alone.
+    None for no limit; `isolated` keeps checks out of this process; `options` are added to the command that
+    runs a check alone.
     """
 
     json: str | None = None
@@ -41,6 +42,7 @@ class Run:
     timeout: float | None = None
     cluster: str | None = None
     allow_imports: tuple[str, ...] = ()
+    isolated: bool = False
     cache: Cache | None = None
     strict: bool = False
     maxfail: int = 0
@@ -61,7 +63,7 @@ class Run:
         from gradcheck_cli.suite.workers.execute import Execution, warm_up
 
         start = perf_counter()
-        how = Execution(self.jobs, self.timeout, self.cluster)
+        how = Execution(self.jobs, self.timeout, self.cluster, self.isolated)
         methods = request.overrides.methods or ("torch",)
         warm_up(how, torch=not {"torch", "implementation"}.isdisjoint(methods))
         plan = plan_run(request, self.cache)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What an input's `file` may be; those beside a spec are watched with it.
 _DATA = (".npy", ".npz", ".safetensors")
+_CODE = ".py"
 # Each watched folder takes a handle of the system's, which has about as many for a user.
 MAX_FOLDERS = 4096
 # An editor's several writes within this time are one change.
@@ -34,8 +35,10 @@ _NAMED = 3
 _Stamp = tuple[int, int, int]
 
 
-def watch(paths: Sequence[str], run: Callable[[], int]) -> int:
+def watch(paths: Sequence[str], run: Callable[[], int], packages: Sequence[str] = ()) -> int:
     """Call `run`, and again after every change of a file that `paths` name, until Ctrl-C.
+
+    The code of `packages` below the current folder counts too.
 
     Returns the exit code of the last run. A Ctrl-C within a run is the run's own: what it returns or
     raises ends the watching. A run that raises GradcheckError is shown, and the files are watched on
@@ -49,7 +52,7 @@ def watch(paths: Sequence[str], run: Callable[[], int]) -> int:
     if STDIN in paths:
         hint = "name files or folders"
         raise GradcheckError(Problem("GC028", "--watch: stdin can't be watched", None, hint))
-    watched = _Watched(paths)
+    watched = _Watched(paths, packages)
     before = watched.look()
     code = run()
     while code != ExitCode.INTERRUPTED:
@@ -129,8 +132,9 @@ def _notifier() -> Callable[[set[str]], Iterator[object]]:
 class _Watched:
     """The files and folders that a command line names."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], packages: Sequence[str]) -> None:
         self._paths = paths
+        self._packages = packages
         # Whether a file is a spec, as of its stamp: a report written into the folder is none.
         self._specs: dict[str, tuple[_Stamp, bool]] = {}
         self._files: dict[str, _Stamp] = {}
@@ -147,6 +151,8 @@ class _Watched:
             self.folders.add(_fixed(text))
             for name in glob.iglob(text, recursive=True):  # noqa: PTH207 -- as `collect` does
                 self._add(name)
+        for package in self._packages:
+            self._add_code(package.replace(".", os.sep))
         self.folders = {folder for folder in self.folders if _exists(folder)} or {"."}
         return self._files
 
@@ -164,6 +170,14 @@ class _Watched:
             self.folders.add(folder)
             self._listed(folder, _DATA)
 
+    def _add_code(self, name: str) -> None:
+        """A module's file, or all files of a package."""
+        if os.path.isdir(name):  # noqa: PTH112 -- as in `_add`
+            for folder in self._below(name):
+                self._listed(folder, (_CODE,))
+        elif _exists(name + _CODE):
+            self._add(name + _CODE)
+
     def _below(self, top: str) -> Iterator[str]:
         for folder, inner, _ in os.walk(top):
             inner[:] = [name for name in inner if not name.startswith(".")]
@@ -175,7 +189,7 @@ class _Watched:
             yield folder
 
     def _listed(self, folder: str, suffixes: tuple[str, ...]) -> None:
-        """Take in the files of a folder that end in one of `suffixes` and are specs or data."""
+        """Take in the files of a folder that end in one of `suffixes` and are specs, data or code."""
         try:
             names = os.listdir(folder)  # noqa: PTH208 -- as in `_add`
         except OSError:  # it is gone, or not ours to read
@@ -185,7 +199,9 @@ class _Watched:
                 continue
             path = os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 -- as in `_add`
             stamp = _stamp(path)
-            if stamp is not None and (name.lower().endswith(_DATA) or self._is_spec(path, stamp)):
+            if stamp is None:
+                continue
+            if name.lower().endswith((*_DATA, _CODE)) or self._is_spec(path, stamp):
                 self._files[path] = stamp
 
     def _is_spec(self, path: str, stamp: _Stamp) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,7 +70,9 @@ def run_check(check: Check, settings: Settings = _USUAL) -> CheckOutcome:
             Plan([case.output], limit=memory_limit())
             return _judged(outcome, case, settings)
 
-    found, problems = attempt(check, judged)
+    # What a person's code prints stays out of a report on stdout.
+    with nullcontext() if check.implementation is None else redirect_stdout(sys.stderr):
+        found, problems = attempt(check, judged)
     if found is None:
         found = replace(outcome, error=problems[0], also=problems[1:])
     return replace(found, seconds=perf_counter() - start - loading)

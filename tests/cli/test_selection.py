@@ -283,7 +283,8 @@ def test_watch_runs_again_with_the_same_options(
 ) -> None:
     from gradcheck_cli.cli import watching
 
-    def twice(paths: list[str], run: Any) -> int:
+    def twice(paths: list[str], run: Any, packages: tuple[str, ...]) -> int:
+        assert packages == ()
         assert paths == ["suite.yaml::first", "."]
         assert run() == ExitCode.FAILED
         Path("suite.yaml").write_text(SUITE.replace("manual: {x: x}", "manual: {x: 2 * x}"))

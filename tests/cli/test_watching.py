@@ -118,6 +118,21 @@ def test_data_beside_the_spec_counts_and_other_files_do_not() -> None:
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("package", ["fused", "fused.kernels", "single"])
+def test_code_that_checks_import_counts(package: str) -> None:
+    Path("fused").mkdir()
+    changed = Path("single.py" if package == "single" else "fused/kernels.py")
+    changed.touch()
+
+    def change() -> None:
+        Path("unrelated.py").touch()
+        changed.write_text("x = 1")
+
+    run, seen = runs(change)
+    watch(["right.yaml"], run, [package])
+    assert len(seen) == 2
+
+
 def test_a_change_during_the_run_is_not_lost() -> None:
     codes: list[int] = []
 

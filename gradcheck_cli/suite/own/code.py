@@ -51,14 +51,6 @@ def allowed(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def forget(packages: Iterable[str]) -> None:
-    """Have the modules of these packages imported anew when they are needed again: their files may differ."""
-    known = tuple(packages)
-    for name in [name for name in sys.modules if allowed(name, known)]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-
-
 def _where(own: Implementation) -> Where | None:
     return None if own.source is None else own.source.where(0, len(own.source.text))
 

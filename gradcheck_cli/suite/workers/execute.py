@@ -6,6 +6,7 @@ check that it ran, and of no other.
 
 from __future__ import annotations
 
+import os
 import re
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -32,16 +33,21 @@ _IN_HAND = 4
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How checks are run: `jobs` at a time, each for `timeout` seconds at most, on a `cluster`'s address."""
+    """How checks are run: `jobs` at a time, each for `timeout` seconds at most, on a `cluster`'s address.
+
+    With `isolated`, never in this process: code that a check imports is then read anew by every run.
+    """
 
     jobs: int = 1
     timeout: float | None = None
     cluster: str | None = None
+    isolated: bool = False
 
     @property
     def here(self) -> bool:
         """Whether the checks run in this very process."""
-        return self.jobs == 1 and self.timeout is None and self.cluster is None
+        alone = self.jobs == 1 and self.timeout is None and self.cluster is None
+        return alone and not self.isolated
 
 
 def parse_jobs(text: str) -> int:
@@ -145,12 +151,21 @@ def _executor(
     if how.cluster is not None:
         from gradcheck_cli.suite.workers.cluster import connect
 
-        return connect(how.cluster, how.timeout, Setup(modules=needed, memory_limit=only_cpu))
+        setup = Setup(modules=needed, memory_limit=only_cpu, folder=_folder())
+        return connect(how.cluster, how.timeout, setup)
     from gradcheck_cli.suite.workers.pool import WorkerPool
 
     workers = max(1, min(how.jobs, len(checks)))
-    setup = Setup(workers, workers, needed, only_cpu)
+    setup = Setup(workers, workers, needed, only_cpu, _folder())
     return WorkerPool(workers, setup, timeout=how.timeout), run_one, workers
+
+
+def _folder() -> str | None:
+    """Where this process works; None where that is no more."""
+    try:
+        return os.getcwd()  # noqa: PTH109 -- a text, that goes to other processes
+    except OSError:
+        return None
 
 
 def run_one(check: Check, settings: Settings) -> CheckOutcome:

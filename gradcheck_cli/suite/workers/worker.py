@@ -37,13 +37,15 @@ class Setup:
 
     `modules` are imported before it says that it is ready, so that no task's time pays for them. Without
     `memory_limit` the system alone ends what takes too much: a GPU's driver maps memory of the process as it
-    likes, and must not be told that there is no more.
+    likes, and must not be told that there is no more. `folder` is where it works, as far as it is there: a
+    process that is started later than its parent would else be where that one began.
     """
 
     cores_among: int = 1
     memory_among: int = 1
     modules: tuple[str, ...] = ()
     memory_limit: bool = True
+    folder: str | None = None
 
 
 def serve(connection: Connection, setup: Setup) -> None:
@@ -96,6 +98,9 @@ def _set_up(setup: Setup) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _redirect()
+    if setup.folder is not None:
+        with suppress(OSError):  # a cluster's worker may not have it
+            os.chdir(setup.folder)
     Thread(target=_follow, daemon=True).start()
     from gradcheck_cli.cores import share_cores
 

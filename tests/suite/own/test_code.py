@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from torch.autograd import Function
 
 from gradcheck_cli.spec.check import Check, Implementation
 from gradcheck_cli.spec.load import load_file, load_text
-from gradcheck_cli.suite.own.code import allowed, forget
+from gradcheck_cli.suite.own.code import allowed
 from gradcheck_cli.suite.run import run_check
 from gradcheck_cli.suite.settings import Settings
+from gradcheck_cli.suite.workers.execute import Execution, execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +43,13 @@ class Group:
 """
 
 
+def forget(*packages: str) -> None:
+    """Have them imported anew when they are needed again."""
+    for name in [name for name in sys.modules if allowed(name, packages)]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder to work in with a package; what is imported from there is forgotten."""
@@ -49,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("fused/__init__.py").touch()
     Path("fused/kernels.py").write_text(KERNELS)
     yield tmp_path
-    forget(["fused", "kernels"])
+    forget("fused", "kernels")
 
 
 def check_of(target: str, expression: str | None = "x**2", **keys: Any) -> Check:
@@ -88,6 +97,17 @@ def test_a_spec_alone_never_imports() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not Path("imported").exists()
+
+
+def test_what_code_prints_stays_out_of_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A report may go there."""
+    Path("fused/loud.py").write_text(
+        "print('imported')\ndef f(x):\n    print('run')\n    return x**2\n"
+    )
+    assert run("fused.loud:f", "fused").status == "passed"
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert {*said.err.split()} == {"imported", "run"}
 
 
 @pytest.mark.parametrize("package", ["fused", "fused.kernels"])
@@ -141,12 +161,14 @@ def test_a_package_is_not_all_that_begins_like_it() -> None:
     assert not allowed("fusedx.a", ["fused"])
 
 
-def test_code_that_is_forgotten_is_read_again() -> None:
-    assert run("fused.kernels:square", "fused").status == "passed"
+def test_workers_read_code_anew_in_the_folder_of_now() -> None:
+    check, how = check_of("fused.kernels:square"), Execution(isolated=True)
+    settings = Settings(allow_imports=("fused",))
+    ((_, first),) = execute([check], how, settings)
+    assert first.status == "passed", first.error
     Path("fused/kernels.py").write_text("def square(x):\n    return x * x * x  # other\n")
-    assert run("fused.kernels:square", "fused").status == "passed"
-    forget(["fused"])
-    assert run("fused.kernels:square", "fused").status == "failed"
+    ((_, second),) = execute([check], how, settings)
+    assert second.status == "failed"
 
 
 def test_a_check_holds_text_only_and_travels() -> None:
