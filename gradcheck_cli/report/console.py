@@ -198,7 +198,7 @@ def _facts(outcome: CheckOutcome) -> list[str]:
     if unusual:
         facts.append(" ".join(unusual))
     if outcome.expected_failure:
-        codes = sorted({d.code for d in outcome.diagnoses if d.code.startswith("GC1")})
+        codes = sorted({d.code for d in outcome.diagnoses if d.is_cause})
         facts.append(" ".join(["fails as expected", *codes]))
     elif outcome.gradients:
         facts.append(_agreement(outcome.gradients))

@@ -406,14 +406,9 @@ def _place(source: Any) -> Where:
     return where
 
 
-def _is_cause(diagnosis: Diagnosis) -> bool:
-    """Whether it says what is wrong: a kind of mistake, or something about the check's own code."""
-    return diagnosis.code.startswith("GC1") or diagnosis.method == "implementation"
-
-
 def _expected(outcome: CheckOutcome, check: Check) -> CheckOutcome:
     """A check with `expect: fail` passes by failing, with the diagnosis named if one is."""
-    found = [d.code for d in outcome.diagnoses if _is_cause(d)]
+    found = [d.code for d in outcome.diagnoses if d.is_cause]
     if outcome.status == "failed" and check.expect_code in (None, *found):
         return replace(outcome, status="passed", expected_failure=True)
     if outcome.status == "failed":

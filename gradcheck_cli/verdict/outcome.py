@@ -126,6 +126,11 @@ class Diagnosis:
     difference: str | None = None
     operator: str | None = None
 
+    @property
+    def is_cause(self) -> bool:
+        """Whether it says what is wrong: a kind of mistake, or something about a person's own code."""
+        return self.code.startswith("GC1") or self.method == "implementation"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
